@@ -1,0 +1,183 @@
+"""What goes into the ledger and comes out of it: frozen values, and how an entry is written down."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciliation.model import Attempt, Completion, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
+
+#: The entry's layout. A release that changes it raises the number; older ones leave newer entries waiting.
+ENTRY_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Names one attempt: an entry and the generation that may be claimed. All that a message carries."""
+
+    entry_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What became of a list of requests given to `accept`.
+
+    `accepted` counts the requests from the list's start that the ledger holds now; less than were given means that
+    its bound is reached. `tickets` are those to send; `collapsed` counts requests that joined one that waited already.
+    """
+
+    accepted: int
+    tickets: tuple[Ticket, ...]
+    collapsed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One attempt that has begun, with everything that the ledger knows of its request.
+
+    `attempts` counts earlier tries that failed for a reason of the request's own, `waits` tries that met an outage,
+    `crashes` attempts that ended without a word while nothing else ran in the same group. `owed_ms` is the
+    completedon recorded by an earlier attempt, `failure` a final failure whose event may not have left yet.
+    """
+
+    entry_id: str
+    token: str
+    request: SyncRequest
+    attempts: int
+    waits: int
+    crashes: int
+    owed_ms: int | None
+    failure: FinalFailure | None
+    reason: str
+    accepted_ms: int
+
+    def attempt(self) -> Attempt:
+        """Give what the domain needs to know of this claim."""
+        return Attempt(
+            entry_id=self.entry_id,
+            enrolment=self.request.enrolment,
+            requested_ms=self.request.record.origin.timestamp_ms,
+            owed_ms=self.owed_ms,
+            repeated=self.request.repeated,
+        )
+
+
+class DebtStatus(StrEnum):
+    """What the ledger answered when an attempt recorded a debt."""
+
+    OWED = "owed"
+    PAID = "paid"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """A completion that an attempt is about to write, and the mid under which it is announced."""
+
+    entry_id: str
+    completion: Completion
+    mid: str
+
+
+class Spends(StrEnum):
+    """What a retry is counted as."""
+
+    ATTEMPT = "attempts"
+    WAIT = "waits"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """An attempt that goes on after `delay_ms`, alone, with the reason that operators are shown."""
+
+    entry_id: str
+    delay_ms: int
+    spends: Spends
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """An entry that owes nothing more; `paid_mid` is remembered so that nobody announces it again."""
+
+    entry_id: str
+    paid_mid: str | None = None
+
+
+class SweepReason(StrEnum):
+    """Why the sweep sends an entry again."""
+
+    LAPSED = "lapsed"
+    RETRY = "retry"
+    UNCLAIMED = "unclaimed"
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """An overdue entry under its new generation; `alone` says that it must not share a message."""
+
+    ticket: Ticket
+    alone: bool
+    why: SweepReason
+
+
+def enrolment_field(key: EnrolmentKey) -> str:
+    """Write an enrolment's three ids as one unambiguous text."""
+    return json.dumps([key.user_id, key.course_id, key.batch_id], ensure_ascii=False, separators=(",", ":"))
+
+
+def encode_request(request: SyncRequest) -> str:
+    """Write down what never changes of a request, but for the event itself, which is stored as it came."""
+    origin = request.record.origin
+    headers = [
+        [name, None if value is None else base64.b64encode(value).decode()] for name, value in request.record.headers
+    ]
+    return json.dumps([origin.topic, origin.partition, origin.offset, headers], separators=(",", ":"))
+
+
+def decode_claim(fields: Mapping[str, bytes], entry_id: str) -> Claim:
+    """Read an entry's fields, as the claim script returned them.
+
+    Raises ValueError or KeyError when the entry isn't of the layout that `ENTRY_VERSION` names.
+    """
+    topic, partition, offset, headers = json.loads(fields["request"])
+    origin = Origin(topic, partition, offset, int(fields["requested"]))
+    record = Record(
+        origin=origin,
+        key=fields.get("key"),
+        value=fields["event"],
+        headers=tuple((name, None if value is None else base64.b64decode(value)) for name, value in headers),
+    )
+    user_id, course_id, batch_id = json.loads(fields["enrolment"])
+    request = SyncRequest(
+        entry_id=entry_id,
+        enrolment=EnrolmentKey(user_id, course_id, batch_id),
+        record=record,
+        repeated=fields["repeated"] == b"1",
+    )
+    failure = fields.get("failure")
+    return Claim(
+        entry_id=entry_id,
+        token=fields["token"].decode(),
+        request=request,
+        attempts=int(fields["attempts"]),
+        waits=int(fields["waits"]),
+        crashes=int(fields["crashes"]),
+        owed_ms=int(fields["owed"]) if "owed" in fields else None,
+        failure=None if failure is None else decode_failure(failure),
+        reason=fields.get("reason", b"").decode(errors="replace"),
+        accepted_ms=int(fields["accepted"]),
+    )
+
+
+def encode_failure(failure: FinalFailure) -> str:
+    """Write down why a request is given up."""
+    return json.dumps([failure.code, failure.error, failure.attempts, failure.failed_at_ms])
+
+
+def decode_failure(text: bytes) -> FinalFailure:
+    """Read what `encode_failure` wrote."""
+    code, error, attempts, failed_at_ms = json.loads(text)
+    return FinalFailure(code, error, attempts, failed_at_ms)

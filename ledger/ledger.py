@@ -1,0 +1,238 @@
+"""The ledger's Python side: one method for each step of a request's life, one script for each method.
+
+The states and who moves an entry between them are drawn in docs/reliability.md. Every method that changes something may
+be repeated after a lost answer, so the client retries by itself a few times before it says LedgerUnavailable.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from ledger.entries import (
+    ENTRY_VERSION,
+    Acceptance,
+    Claim,
+    Debt,
+    DebtStatus,
+    RetryLater,
+    Settlement,
+    SweepReason,
+    Swept,
+    Ticket,
+    decode_claim,
+    encode_failure,
+    encode_request,
+    enrolment_field,
+)
+from ledger.scripts import load_script
+from reconciliation.errors import LedgerUnavailable, SettingsError
+from reconciliation.model import FinalFailure, SyncRequest
+
+#: How often a command is repeated after a lost connection or a time-out before the ledger counts as away.
+COMMAND_RETRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    """What the ledger needs to know: its server, whose ledger it is, its bound and its times (in seconds)."""
+
+    url: str
+    group_id: str
+    max_open: int
+    lease: float
+    sweep_after: float
+    sweep_max_wait: float
+    paid_memory: int
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Tells one life of the ledger from the next: its epoch (gone when its data went) and the server's run id."""
+
+    epoch: str
+    run_id: str
+
+
+class Ledger:
+    """All open requests of one consumer group. Safe for use by several threads.
+
+    Args:
+        config: where and how.
+        clock_ms: the time in milliseconds for tests; by default the server's own clock, which all hosts share.
+
+    """
+
+    def __init__(self, config: LedgerConfig, clock_ms: Callable[[], int] | None = None) -> None:
+        self._config = config
+        self._clock_ms = clock_ms
+        # the braces keep all keys of a group in one slot of a Redis cluster
+        self._prefix = f"enrolment-reconciliation:{{{config.group_id}}}:"
+        self._redis = redis.Redis.from_url(
+            config.url,
+            socket_timeout=config.timeout,
+            socket_connect_timeout=config.timeout,
+            socket_keepalive=True,
+            health_check_interval=30,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), COMMAND_RETRIES),
+            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+        )
+        self._scripts = {
+            name: self._redis.register_script(load_script(name))
+            for name in ("accept", "claim", "owe", "renew", "retry", "settle", "sweep")
+        }
+
+    def close(self) -> None:
+        """Close the connections to Redis."""
+        self._redis.close()
+
+    def verify(self) -> Identity:
+        """Check that this Redis may hold a ledger, and say which life of it this is.
+
+        Raises SettingsError when Redis may evict keys on its own, LedgerUnavailable when it does not answer.
+        """
+        with translated():
+            memory: Mapping[str, Any] = self._redis.info("memory")
+            policy = memory.get("maxmemory_policy", "noeviction")
+            if policy != "noeviction":
+                raise SettingsError(
+                    f"ledger.redis.url (LEDGER_REDIS_URL): its Redis has maxmemory-policy '{policy}', which may throw "
+                    "away open requests; allowed is 'noeviction' (CONFIG SET maxmemory-policy noeviction)"
+                )
+            epoch_key = self._prefix + "epoch"
+            self._redis.set(epoch_key, uuid.uuid4().hex, nx=True)
+            epoch = self._redis.get(epoch_key)
+            run_id = self._redis.info("server")["run_id"]
+        return Identity(epoch.decode() if isinstance(epoch, bytes) else "", str(run_id))
+
+    def accept(self, requests: Sequence[SyncRequest]) -> Acceptance:
+        """Take requests in, in their order, until the bound is reached; a request that is known is left as it is.
+
+        Raises LedgerUnavailable; the same list may then be given again.
+        """
+        if not requests:
+            return Acceptance(0, (), 0)
+        arguments: list[str | bytes | int] = [self._config.max_open, self._ms(self._config.sweep_after)]
+        for request in requests:
+            origin, key = request.record.origin, request.record.key
+            arguments += [
+                request.entry_id,
+                enrolment_field(request.enrolment),
+                origin.topic,
+                origin.partition,
+                origin.offset,
+                origin.timestamp_ms,
+                encode_request(request),
+                key or b"",
+                0 if key is None else 1,
+                request.record.value or b"",
+                int(request.repeated),
+            ]
+        rows = self._run("accept", arguments)
+        statuses = [status.decode() for status, _ in rows]
+        accepted = statuses.index("full") if "full" in statuses else len(rows)
+        tickets = tuple(
+            Ticket(request.entry_id, generation)
+            for request, (_, generation) in zip(requests[:accepted], rows, strict=False)
+            if generation
+        )
+        return Acceptance(accepted, tickets, statuses[:accepted].count("collapsed"))
+
+    def claim(self, tickets: Sequence[Ticket], token: str) -> list[Claim]:
+        """Begin the attempts that these tickets name; the stale, the unknown and the busy are left out.
+
+        `token` names this call's attempts and holds their claims until they are settled or retried, or the lease of
+        `ledger.lease` seconds ends unrenewed. Raises LedgerUnavailable; the call may be repeated with the same token.
+        """
+        arguments: list[str | int] = [self._ms(self._config.lease), token, ENTRY_VERSION]
+        for ticket in tickets:
+            arguments += [ticket.entry_id, ticket.generation]
+        claims = []
+        for ticket, (status, *flat) in zip(tickets, self._run("claim", arguments), strict=True):
+            if status == b"claimed":
+                fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+                claims.append(decode_claim(fields, ticket.entry_id))
+        return claims
+
+    def renew(self, held: Sequence[tuple[str, str]]) -> list[bool]:
+        """Prolong claims, given as (entry id, token); says of each whether it is still held."""
+        arguments: list[str | int] = [self._ms(self._config.lease)]
+        for entry_id, token in held:
+            arguments += [entry_id, token]
+        return [row == 1 for row in self._run("renew", arguments)]
+
+    def owe(self, debts: Sequence[Debt], token: str) -> list[DebtStatus]:
+        """Record completions before they are written, so that any later attempt can announce them."""
+        arguments: list[str | int] = [token]
+        for debt in debts:
+            arguments += [debt.entry_id, "owed", debt.completion.completed_on_ms, debt.mid]
+        return [DebtStatus(row.decode()) for row in self._run("owe", arguments)]
+
+    def owe_failures(self, failures: Sequence[tuple[str, FinalFailure]], token: str) -> list[DebtStatus]:
+        """Record final failures, given as (entry id, failure), before their events are sent."""
+        arguments: list[str | int] = [token]
+        for entry_id, failure in failures:
+            arguments += [entry_id, "failure", encode_failure(failure), ""]
+        return [DebtStatus(row.decode()) for row in self._run("owe", arguments)]
+
+    def retry(self, retries: Sequence[RetryLater], token: str) -> list[bool]:
+        """End attempts that go on later; the sweep sends each when its time comes. Says of each whether it was ours."""
+        arguments: list[str | int] = [token]
+        for later in retries:
+            arguments += [later.entry_id, later.delay_ms, later.spends.value, later.reason]
+        return [row == 1 for row in self._run("retry", arguments)]
+
+    def settle(self, settlements: Sequence[Settlement], token: str) -> list[bool]:
+        """End entries that owe nothing more. Says of each whether it was ours."""
+        arguments: list[str | int] = [token, self._config.paid_memory]
+        for settlement in settlements:
+            arguments += [settlement.entry_id, settlement.paid_mid or ""]
+        return [row == 1 for row in self._run("settle", arguments)]
+
+    def sweep(self, most: int) -> list[Swept]:
+        """Give at most `most` overdue entries a new generation; each is to be sent again by the caller.
+
+        A message that can't be sent is no loss: the entry is overdue again after its next wait.
+        """
+        arguments = [most, self._ms(self._config.sweep_after), self._ms(self._config.sweep_max_wait)]
+        return [
+            Swept(Ticket(entry_id.decode(), generation), alone == 1, SweepReason(why.decode()))
+            for entry_id, generation, alone, why in self._run("sweep", arguments)
+        ]
+
+    def open_count(self) -> int:
+        """Count the offsets whose requests are accepted and not settled."""
+        with translated():
+            count: Any = self._redis.get(self._prefix + "count")
+        return int(count or 0)
+
+    def oldest_open(self, topic: str, partition: int) -> int | None:
+        """Find the lowest offset of a partition that is accepted and not settled."""
+        with translated():
+            found: Any = self._redis.zrange(f"{self._prefix}open:{topic}:{partition}", 0, 0)
+        return int(found[0]) if found else None
+
+    def _run(self, name: str, arguments: Sequence[str | bytes | int]) -> list[Any]:
+        now = 0 if self._clock_ms is None else self._clock_ms()
+        with translated():
+            rows: list[Any] = self._scripts[name](keys=[self._prefix], args=[now, *arguments])
+        return rows
+
+    @staticmethod
+    def _ms(seconds: float) -> int:
+        return round(seconds * 1000)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every error of the Redis client within the block into LedgerUnavailable."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise LedgerUnavailable(f"the ledger's Redis: {type(error).__name__}: {error}") from error

@@ -1,0 +1,47 @@
+-- Takes requests in, in order, until the bound is reached. Repeating it changes nothing.
+-- ARGV: now, bound, first wait in ms, then 11 a request:
+--   id, enrolment, topic, partition, offset, requested ms, request, key, has key, event, repeated.
+-- Returns a row a request: {'new' | 'known' | 'collapsed' | 'full', generation to send or 0}.
+local bound, wait = tonumber(ARGV[2]), tonumber(ARGV[3])
+local total = tonumber(redis.call('GET', count) or '0')
+local rows = {}
+
+for at = 4, #ARGV, 11 do
+  local id, enrolment, offset = ARGV[at], ARGV[at + 1], ARGV[at + 4]
+  local requested, repeated = tonumber(ARGV[at + 5]), ARGV[at + 10]
+  local entry, open = entry_key(id), open_key(ARGV[at + 2], ARGV[at + 3])
+  local other = redis.call('HGET', waiting, enrolment)
+
+  if redis.call('EXISTS', entry) == 1 then
+    -- a bridge died before it committed; send again only what no attempt has touched
+    local seen = redis.call('HMGET', entry, 'state', 'generation', 'attempts', 'waits', 'crashes')
+    local fresh = seen[1] == 'waiting' and seen[3] == '0' and seen[4] == '0' and seen[5] == '0'
+    rows[#rows + 1] = {'known', fresh and tonumber(seen[2]) or 0}
+  elseif redis.call('ZSCORE', open, offset) then
+    rows[#rows + 1] = {'known', 0} -- collapsed earlier into an entry that is still open
+  elseif total >= bound then
+    rows[#rows + 1] = {'full', 0}
+  elseif other and redis.call('EXISTS', entry_key(other)) == 1 then
+    total = total + 1
+    redis.call('ZADD', open, offset, offset)
+    redis.call('RPUSH', also_key(other), open, offset)
+    if repeated == '1' then redis.call('HSET', entry_key(other), 'repeated', 1) end
+    if requested < tonumber(redis.call('HGET', entry_key(other), 'requested')) then
+      redis.call('HSET', entry_key(other), 'requested', requested)
+    end
+    rows[#rows + 1] = {'collapsed', 0}
+  else
+    total = total + 1
+    redis.call('HSET', entry, 'version', 1, 'state', 'waiting', 'generation', 1, 'enrolment', enrolment,
+      'open', open, 'offset', offset, 'requested', requested, 'request', ARGV[at + 6], 'event', ARGV[at + 9],
+      'repeated', repeated, 'attempts', 0, 'waits', 0, 'crashes', 0, 'sweeps', 1, 'alone', 0, 'token', '',
+      'accepted', now)
+    if ARGV[at + 8] == '1' then redis.call('HSET', entry, 'key', ARGV[at + 7]) end
+    redis.call('ZADD', open, offset, offset)
+    redis.call('ZADD', due, now + wait, id)
+    redis.call('HSET', waiting, enrolment, id)
+    rows[#rows + 1] = {'new', 1}
+  end
+end
+redis.call('SET', count, total)
+return rows

@@ -1,0 +1,25 @@
+-- Shared by every script: key names, the clock, and the two small steps that several states have in common.
+-- KEYS[1] is the prefix of this consumer group's keys; ARGV[1] the time in milliseconds, 0 for the server's own clock.
+local prefix = KEYS[1]
+local now = tonumber(ARGV[1])
+if now == 0 then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+local due = prefix .. 'due'         -- sorted set: entry id by the time at which the sweep looks at it
+local waiting = prefix .. 'waiting' -- hash: enrolment to the entry that waits for it, unclaimed
+local running = prefix .. 'running' -- hash: enrolment to the entry whose attempt runs
+local count = prefix .. 'count'     -- how many offsets are open
+
+local function entry_key(id) return prefix .. 'entry:' .. id end
+local function also_key(id) return prefix .. 'also:' .. id end
+local function open_key(topic, partition) return prefix .. 'open:' .. topic .. ':' .. partition end
+local function paid_key(mid) return prefix .. 'paid:' .. mid end
+
+-- The claim is gone: the entry waits again, under a new generation, so that every older message is stale.
+local function unclaim(id, entry, enrolment)
+  redis.call('HSET', entry, 'state', 'waiting', 'token', '', 'sweeps', 0)
+  if redis.call('HGET', running, enrolment) == id then redis.call('HDEL', running, enrolment) end
+  redis.call('HSETNX', waiting, enrolment, id)
+  return redis.call('HINCRBY', entry, 'generation', 1)
+end

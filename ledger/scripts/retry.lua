@@ -1,0 +1,22 @@
+-- Ends attempts that go on later, each alone. ARGV: now, token, then 4 an entry:
+--   id, delay in ms, counter to raise ('attempts' or 'waits'), reason.
+-- Returns 1 for each entry that was ours, else 0.
+local rows = {}
+for at = 3, #ARGV, 4 do
+  local id, entry = ARGV[at], entry_key(ARGV[at])
+  local seen = redis.call('HMGET', entry, 'token', 'enrolment')
+  if seen[1] ~= ARGV[2] then
+    rows[#rows + 1] = 0
+  else
+    local blocked = redis.call('HGET', waiting, seen[2])
+    unclaim(id, entry, seen[2])
+    redis.call('HINCRBY', entry, ARGV[at + 2], 1)
+    redis.call('HSET', entry, 'alone', 1, 'reason', ARGV[at + 3])
+    redis.call('ZADD', due, now + tonumber(ARGV[at + 1]), id)
+    if blocked and redis.call('HGET', entry_key(blocked), 'blocked') == '1' then
+      redis.call('ZADD', due, now, blocked)
+    end
+    rows[#rows + 1] = 1
+  end
+end
+return rows
