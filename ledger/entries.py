@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciliation.model import Attempt, Completion, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
+from reconciliation.model import Attempt, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
 
 #: The entry's layout. A release that changes it raises the number; older ones leave newer entries waiting.
 ENTRY_VERSION = 1
@@ -62,23 +62,6 @@ class Claim:
             owed_ms=self.owed_ms,
             repeated=self.request.repeated,
         )
-
-
-class DebtStatus(StrEnum):
-    """What the ledger answered when an attempt recorded a debt."""
-
-    OWED = "owed"
-    PAID = "paid"
-    LOST = "lost"
-
-
-@dataclass(frozen=True, slots=True)
-class Debt:
-    """A completion that an attempt is about to write, and the mid under which it is announced."""
-
-    entry_id: str
-    completion: Completion
-    mid: str
 
 
 class Spends(StrEnum):

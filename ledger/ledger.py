@@ -18,8 +18,6 @@ from ledger.entries import (
     ENTRY_VERSION,
     Acceptance,
     Claim,
-    Debt,
-    DebtStatus,
     RetryLater,
     Settlement,
     SweepReason,
@@ -32,7 +30,7 @@ from ledger.entries import (
 )
 from ledger.scripts import load_script
 from reconciliation.errors import LedgerUnavailable, SettingsError
-from reconciliation.model import FinalFailure, SyncRequest
+from reconciliation.model import Debt, DebtStatus, FinalFailure, SyncRequest
 
 #: How often a command is repeated after a lost connection or a time-out before the ledger counts as away.
 COMMAND_RETRIES = 2

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from reconciliation.errors import ReconciliationError
+
 IN_PROGRESS = 1
 COMPLETED = 2
 
@@ -156,6 +158,31 @@ class Outcome:
     entry_id: str
     verdict: Verdict
     paid: Completion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """How one attempt ended badly; the error's class tells whether it is tried again."""
+
+    entry_id: str
+    error: ReconciliationError
+
+
+class DebtStatus(StrEnum):
+    """What the ledger answered when an attempt recorded a debt."""
+
+    OWED = "owed"
+    PAID = "paid"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """A completion that an attempt is about to write, and the mid under which it is announced."""
+
+    entry_id: str
+    completion: Completion
+    mid: str
 
 
 @dataclass(frozen=True, slots=True)

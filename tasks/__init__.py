@@ -1,0 +1,1 @@
+"""The Celery tasks: claim, one call inward, settle or retry."""

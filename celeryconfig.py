@@ -1,0 +1,74 @@
+"""Celery's settings, for workers, Flower and the bridge's sending side, each with its reason.
+
+Nothing that must not be lost hangs on them: the ledger holds it (docs/reliability.md).
+"""
+
+import sys
+
+from ledger.messages import RECONCILE_TASK
+from reconciliation.errors import SettingsError
+from reconciliation.settings import load_settings
+
+try:
+    _settings = load_settings()
+except SettingsError as _error:
+    # Celery's command line would print a traceback
+    print(_error, file=sys.stderr)  # noqa: T201 - there is no logging yet
+    sys.exit(2)
+
+broker_url = _settings.celery_broker_url
+# the queue carries the consumer group's name, and so do the broker's own keys below: two environments on one Redis
+# never see each other's work
+task_default_queue = _settings.kafka_group_id
+# the task, and what happens around a worker's life; loaded by workers alone, not by the bridge or Flower
+imports = ("tasks.reconcile", "worker.signals")
+task_routes = {RECONCILE_TASK: {"queue": _settings.kafka_group_id}}
+
+# how an attempt ends stands in the ledger; results would only fill Redis
+task_ignore_result = True
+# JSON carries no code
+accept_content = ["json"]
+task_serializer = "json"
+
+# acknowledged when the attempt is over, so that a worker's end leaves its messages to others; and then however it
+# ended, since the ledger decides what follows and a message that comes back for ever helps nobody
+task_acks_late = True
+task_acks_on_failure_or_timeout = True
+task_reject_on_worker_lost = False
+
+# threads: SIGTERM ends them in order (prefork hung on a busy worker), and all share one Cassandra session and one Kafka
+# producer; more throughput comes from more workers
+worker_pool = "threads"
+worker_concurrency = _settings.worker_threads
+# a message is a group of requests already; what one worker holds back, another can't have
+worker_prefetch_multiplier = 1
+# a lost connection stops no attempt: it ends, and the ledger knows; its message is stale when it comes again
+worker_cancel_long_running_tasks_on_connection_loss = False
+# Flower draws from these
+worker_send_task_events = True
+# logs go through reconciliation.logs (worker/signals.py)
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+
+# Redis or RabbitMQ may come up after us, go and come back
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_channel_error_retry = True
+broker_connection_timeout = _settings.redis_timeout
+broker_transport_options = (
+    {
+        "global_keyprefix": f"{_settings.kafka_group_id}:celery:",
+        # a message is fetched long before it is worked on when a worker is busy; the time is never refreshed
+        # (kombu/transport/redis.py, QoS.append), so it is far above anything a group can take
+        "visibility_timeout": 3600,
+        # by default a call to a Redis that hangs waits for ever
+        "socket_timeout": _settings.redis_timeout,
+        "socket_connect_timeout": _settings.redis_timeout,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    }
+    if broker_url.startswith(("redis", "sentinel"))
+    else {"confirm_publish": True}
+)
+# the bridge tries again by itself, and polls Kafka meanwhile
+task_publish_retry = False

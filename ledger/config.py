@@ -1,0 +1,18 @@
+"""What the ledger takes from the settings."""
+
+from ledger.ledger import LedgerConfig
+from reconciliation.settings import Settings
+
+
+def ledger_config(settings: Settings) -> LedgerConfig:
+    """Pick the ledger's part of the settings; the bridge and the workers must agree on it."""
+    return LedgerConfig(
+        url=settings.ledger_redis_url,
+        group_id=settings.kafka_group_id,
+        max_open=settings.ledger_max_open,
+        lease=settings.ledger_lease,
+        sweep_after=settings.ledger_sweep_after,
+        sweep_max_wait=settings.ledger_sweep_max_wait,
+        paid_memory=round(settings.ledger_paid_memory),
+        timeout=settings.redis_timeout,
+    )

@@ -1,0 +1,278 @@
+"""Reconciles a group of requests together, without letting one's failure touch another (docs/reconciliation.md).
+
+The order is the promise: look, decide, write aggregates, record the debt, write the enrolment, read a completion back,
+announce it, and only then say that the request is done.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from reconciliation import events, progress
+from reconciliation.counters import Counters
+from reconciliation.enrolment_store import EnrolmentStore
+from reconciliation.errors import (
+    ClaimLost,
+    CompletionSwallowed,
+    ReconciliationError,
+    RequestFailed,
+    SearchUnavailable,
+)
+from reconciliation.model import (
+    COMPLETED,
+    Attempt,
+    CollectionStatus,
+    Completion,
+    CourseRelations,
+    Debt,
+    DebtStatus,
+    Failed,
+    Look,
+    Outcome,
+    OutgoingEvent,
+    Plan,
+    Verdict,
+)
+from reconciliation.publisher import EventPublisher
+from reconciliation.relation_cache import RelationCache
+from reconciliation.search import CollectionSearch
+
+log = structlog.get_logger(__name__)
+
+#: How often a row that carries a write time not older than our stamp is looked at before we stamp above it.
+MOST_LOOKS = 3
+
+RecordDebts = Callable[[Sequence[Debt]], Sequence[DebtStatus]]
+
+
+@dataclass(frozen=True, slots=True)
+class EventTopics:
+    """Where completions are announced, and the channel that the audit event names."""
+
+    certificate: str
+    audit: str
+    channel: str
+
+
+@dataclass(slots=True)
+class _Work:
+    """One attempt on its way through the steps; `error` takes it out of all that follow."""
+
+    attempt: Attempt
+    stamp_us: int = 0
+    look: Look = field(default_factory=lambda: Look((), None))
+    plan: Plan = field(default_factory=lambda: Plan(Verdict.NO_CONSUMPTION))
+    announce: Completion | None = None
+    error: ReconciliationError | None = None
+
+
+class Reconciler:
+    """Does what docs/reconciliation.md says, for a group of requests at once.
+
+    Args:
+        open_store: gives the connection to Cassandra; raises StoreUnavailable while there is none.
+        relations: the relation cache.
+        search: asks for a course's status; None where `service.search.basePath` is not set.
+        publisher: sends events to Kafka and waits until it has them.
+        rules: the switches that change what is written.
+        topics: where completions are announced.
+        counters: what is counted on the way.
+        now_us: the clock, in microseconds since 1970.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        open_store: Callable[[], EnrolmentStore],
+        relations: RelationCache,
+        search: CollectionSearch | None,
+        publisher: EventPublisher,
+        rules: progress.Rules,
+        topics: EventTopics,
+        counters: Counters,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._open_store = open_store
+        self._relations = relations
+        self._search = search
+        self._publisher = publisher
+        self._rules = rules
+        self._topics = topics
+        self._counters = counters
+        self._now_us = now_us
+
+    def reconcile(self, attempts: Sequence[Attempt], record_debts: RecordDebts) -> list[Outcome | Failed]:
+        """Reconcile these attempts; gives one result for each, in their order.
+
+        `record_debts` writes completions down before they happen and says of each whether it is owed, was paid long
+        ago, or is no longer ours to write; what it raises ends the whole group.
+        """
+        works = [_Work(attempt) for attempt in attempts]
+        try:
+            store = self._open_store()
+            self._look(store, works)
+            self._decide(works)
+            self._write_aggregates(store, works)
+            self._record_debts(works, record_debts)
+            self._write_enrolments(store, works)
+            self._announce(works)
+        except ReconciliationError as error:
+            # a server is away: it concerns all that had not failed by themselves
+            for work in _alive(works):
+                work.error = error
+        return [self._result(work) for work in works]
+
+    def _look(self, store: EnrolmentStore, works: Sequence[_Work]) -> None:
+        """Read every learner; a row written not before our stamp is looked at again, then stamped above.
+
+        Without that a writer whose clock is ahead would hide what we decided from a later look.
+        """
+        again = list(works)
+        for number in range(1, MOST_LOOKS + 1):
+            stamp_us = self._now_us()
+            looks = store.look([work.attempt.enrolment for work in again])
+            for work, look in zip(again, looks, strict=True):
+                work.stamp_us = stamp_us
+                if isinstance(look, ReconciliationError):
+                    work.error = look
+                else:
+                    work.look = look
+            again = [work for work in _alive(again) if progress.clock_conflict(work.look.enrolment, work.stamp_us)]
+            if not again:
+                return
+            if number == MOST_LOOKS:
+                for work in again:
+                    work.stamp_us = _above(work.look, work.stamp_us)
+
+    def _decide(self, works: Sequence[_Work]) -> None:
+        """Read what the courses require and plan each request's writes."""
+        wanted: dict[str, set[str]] = {}
+        for work in _alive(works):
+            if work.look.consumption:
+                contents = wanted.setdefault(work.attempt.enrolment.course_id, set())
+                contents.update(row.content_id for row in work.look.consumption)
+        relations = self._relations.read(wanted) if wanted else {}
+        statuses = self._collection_statuses(works, relations)
+        for work in _alive(works):
+            course_id = work.attempt.enrolment.course_id
+            status = statuses.get(course_id)
+            if isinstance(status, ReconciliationError):
+                work.error = status
+                continue
+            try:
+                work.plan = progress.plan(
+                    work.attempt,
+                    work.look,
+                    relations.get(course_id, CourseRelations()),
+                    self._rules,
+                    stamp_us=work.stamp_us,
+                    now_ms=self._now_us() // 1000,
+                    collection_status=status,
+                )
+            except ReconciliationError as error:
+                work.error = error
+            except Exception as error:
+                # a request that breaks our own code is poison to itself alone
+                log.exception("a request could not be planned", entry=work.attempt.entry_id)
+                work.error = RequestFailed(f"{type(error).__name__}: {error}")
+
+    def _collection_statuses(
+        self, works: Sequence[_Work], relations: dict[str, CourseRelations]
+    ) -> dict[str, CollectionStatus | ReconciliationError]:
+        """Ask the search service about each course whose leaf nodes are missing; one that is away is asked once."""
+        statuses: dict[str, CollectionStatus | ReconciliationError] = {}
+        away: SearchUnavailable | None = None
+        for work in _alive(works):
+            course_id = work.attempt.enrolment.course_id
+            found = relations.get(course_id, CourseRelations())
+            if self._search is None or course_id in statuses or not progress.needs_search(work.look, found, course_id):
+                continue
+            if away is not None:
+                statuses[course_id] = away
+                continue
+            try:
+                statuses[course_id] = self._search.status(course_id)
+            except SearchUnavailable as error:
+                statuses[course_id] = away = error
+            except ReconciliationError as error:
+                statuses[course_id] = error
+        return statuses
+
+    def _write_aggregates(self, store: EnrolmentStore, works: Sequence[_Work]) -> None:
+        writing = [work for work in _alive(works) if work.plan.aggregates]
+        _take_errors(writing, store.write_aggregates([work.plan.aggregates for work in writing]))
+
+    def _record_debts(self, works: Sequence[_Work], record_debts: RecordDebts) -> None:
+        owing = [(work, work.plan.completion) for work in _alive(works) if work.plan.completion is not None]
+        if not owing:
+            return
+        debts = [
+            Debt(work.attempt.entry_id, completion, events.completion_mid(completion)) for work, completion in owing
+        ]
+        for (work, completion), status in zip(owing, record_debts(debts), strict=True):
+            if status is DebtStatus.LOST:
+                work.error = ClaimLost("the claim ended before the completion was written")
+            elif status is DebtStatus.OWED:
+                work.announce = completion
+
+    def _write_enrolments(self, store: EnrolmentStore, works: Sequence[_Work]) -> None:
+        """Write the enrolments, then make sure that each completion is what a reader sees."""
+        writing = [(work, work.plan.enrolment) for work in _alive(works) if work.plan.enrolment is not None]
+        _take_errors([work for work, _ in writing], store.write_enrolments([write for _, write in writing]))
+        completed = [work for work, _ in writing if work.error is None and work.plan.completion is not None]
+        rows = store.read_completions([work.attempt.enrolment for work in completed])
+        for work, row in zip(completed, rows, strict=True):
+            completion = work.plan.completion
+            if isinstance(row, ReconciliationError):
+                work.error = row
+            elif (
+                row is None
+                or completion is None
+                or row.status != COMPLETED
+                or row.completed_on_ms != completion.completed_on_ms
+            ):
+                work.error = CompletionSwallowed("a row stamped later hides the completion just written")
+            else:
+                self._counters.completed_enrolments.inc()
+
+    def _announce(self, works: Sequence[_Work]) -> None:
+        """Send both events of each completion; a request is done only when Kafka confirmed both."""
+        announcing = [(work, work.announce) for work in _alive(works) if work.announce is not None]
+        outgoing: list[OutgoingEvent] = []
+        for _, completion in announcing:
+            now_ms = self._now_us() // 1000
+            outgoing.append(events.certificate_event(completion, self._topics.certificate, now_ms))
+            outgoing.append(events.audit_event(completion, self._topics.audit, self._topics.channel, now_ms))
+        if not outgoing:
+            return
+        reports = self._publisher.publish(outgoing)
+        for (work, _), certificate, audit in zip(announcing, reports[::2], reports[1::2], strict=True):
+            if certificate is None:
+                self._counters.certificate_events.inc()
+            work.error = certificate or audit
+
+    def _result(self, work: _Work) -> Outcome | Failed:
+        if work.error is not None:
+            return Failed(work.attempt.entry_id, work.error)
+        if work.plan.verdict is Verdict.ALREADY_COMPLETED:
+            self._counters.processed_enrolments.inc()
+        elif work.plan.verdict is Verdict.RETIRED:
+            self._counters.retired_consumption_events.inc()
+        return Outcome(work.attempt.entry_id, work.plan.verdict, work.announce)
+
+
+def _alive(works: Sequence[_Work]) -> list[_Work]:
+    return [work for work in works if work.error is None]
+
+
+def _take_errors(works: Sequence[_Work], errors: Sequence[ReconciliationError | None]) -> None:
+    for work, error in zip(works, errors, strict=True):
+        work.error = error
+
+
+def _above(look: Look, stamp_us: int) -> int:
+    """Give a stamp one microsecond after the latest cell of the row."""
+    written = look.enrolment.last_written_us if look.enrolment else None
+    return max(stamp_us, (written or 0) + 1)

@@ -1,0 +1,228 @@
+"""One message's work: claim its entries, reconcile them together, then settle each or say when it goes on."""
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from ledger.entries import Claim, RetryLater, Settlement, Spends, Ticket
+from ledger.lease_keeper import LeaseKeeper
+from ledger.ledger import Ledger
+from reconciliation.counters import Counters
+from reconciliation.errors import (
+    ClaimLost,
+    LedgerUnavailable,
+    OutageError,
+    ReconciliationError,
+    RequestFailed,
+    Server,
+)
+from reconciliation.events import completion_mid
+from reconciliation.failed_topic import FailedTopic
+from reconciliation.model import Debt, DebtStatus, Failed, FinalFailure, Outcome
+from reconciliation.reconciler import Reconciler
+from tasks.retry_policy import GiveUp, RetryRules, TryAgain, decide, outage_delay
+
+log = structlog.get_logger(__name__)
+
+#: How long a worker goes on telling the ledger how an attempt ended, in seconds, before it leaves that to a later one.
+LEDGER_PATIENCE = 30.0
+LEDGER_PAUSE = 0.5
+
+#: What failInfo says of a request that ended its worker's process again and again.
+CRASHED = "WORKER_LOST"
+
+Given = tuple[Claim, FinalFailure]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a message's entries ended: counts, and for operators the reasons, without any learner's id."""
+
+    done: int
+    stale: int
+    retried: tuple[str, ...]
+    given_up: tuple[str, ...]
+
+
+class AttemptRunner:
+    """Runs the attempts that a message names.
+
+    Args:
+        ledger: what is open.
+        leases: keeps the claims alive meanwhile.
+        reconciler: the domain.
+        failed_topic: where final failures go.
+        probes: for each server a call that raises while it is away.
+        rules: when to try again.
+        counters: what is counted on the way.
+        now_ms: the clock, in milliseconds since 1970.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        leases: LeaseKeeper,
+        reconciler: Reconciler,
+        failed_topic: FailedTopic,
+        probes: Mapping[Server, Callable[[], None]],
+        rules: RetryRules,
+        counters: Counters,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._ledger = ledger
+        self._leases = leases
+        self._reconciler = reconciler
+        self._failed_topic = failed_topic
+        self._probes = probes
+        self._rules = rules
+        self._counters = counters
+        self._now_ms = now_ms
+
+    def run(self, tickets: Sequence[Ticket]) -> Summary:
+        """Attempt every entry that these tickets name and that is still to be attempted.
+
+        Raises LedgerUnavailable when the ledger is away for longer than an attempt can wait; what was claimed is then
+        attempted again after its lease.
+        """
+        token = uuid.uuid4().hex
+        claims = patiently(lambda: self._ledger.claim(tickets, token))
+        with self._leases.holding(claims):
+            known = [(claim, failure) for claim in claims if (failure := self._known_failure(claim)) is not None]
+            condemned = {claim.entry_id for claim, _ in known}
+            running = [claim for claim in claims if claim.entry_id not in condemned]
+            results = self._reconcile(running, token)
+            retries, new = self._judge(running, results)
+            sent, unsent = self._give_up([*known, *new], token)
+            done = [result for result in results if isinstance(result, Outcome)]
+            self._settle(done, sent, token)
+            retries += unsent
+            if retries:
+                patiently(lambda: self._ledger.retry(retries, token))
+        return Summary(
+            done=len(done),
+            stale=len(tickets) - len(claims),
+            retried=tuple(later.reason for later in retries),
+            given_up=tuple(failure.code for _, failure in sent),
+        )
+
+    def _known_failure(self, claim: Claim) -> FinalFailure | None:
+        """Give the final failure that an earlier attempt recorded, or that its crashes amount to."""
+        if claim.failure is not None:
+            return claim.failure
+        if claim.crashes >= self._rules.crash_attempts:
+            text = f"its attempt ended {claim.crashes} times without a word: the worker's process was lost, or it hung"
+            return FinalFailure(CRASHED, text, claim.attempts + claim.crashes, self._now_ms())
+        return None
+
+    def _reconcile(self, claims: Sequence[Claim], token: str) -> list[Outcome | Failed]:
+        if not claims:
+            return []
+
+        def record_debts(debts: Sequence[Debt]) -> Sequence[DebtStatus]:
+            return patiently(lambda: self._ledger.owe(debts, token))
+
+        try:
+            return self._reconciler.reconcile([claim.attempt() for claim in claims], record_debts)
+        except LedgerUnavailable:
+            raise
+        except Exception as error:
+            # an error of our own code, which nobody foresaw: it spends attempts, so it can't go on for ever
+            log.exception("an attempt broke", requests=len(claims))
+            failure = RequestFailed(f"{type(error).__name__}: {error}")
+            return [Failed(claim.entry_id, failure) for claim in claims]
+
+    def _judge(
+        self, claims: Sequence[Claim], results: Sequence[Outcome | Failed]
+    ) -> tuple[list[RetryLater], list[Given]]:
+        """Sort the failed attempts into those that go on later and those that are given up."""
+        retries: list[RetryLater] = []
+        given_up: list[Given] = []
+        away: dict[Server, bool] = {}
+        for claim, result in zip(claims, results, strict=True):
+            if isinstance(result, Outcome) or isinstance(result.error, ClaimLost):
+                continue
+            error = result.error
+            decision = decide(
+                error,
+                attempts=claim.attempts,
+                waits=claim.waits,
+                server_away=self._is_away(error, away),
+                rules=self._rules,
+                chance=_chance(),
+            )
+            fields = {"entry": claim.entry_id, "code": error.code, "error": str(error), "attempts": claim.attempts + 1}
+            match decision:
+                case TryAgain(delay, spends):
+                    log.warning("an attempt failed and goes on later", **fields, seconds=round(delay, 1))
+                    retries.append(RetryLater(claim.entry_id, round(delay * 1000), spends, f"{error.code}: {error}"))
+                case GiveUp(attempts):
+                    log.error("a request is given up", **fields)
+                    given_up.append((claim, FinalFailure(error.code, str(error), attempts, self._now_ms())))
+        return retries, given_up
+
+    def _is_away(self, error: ReconciliationError, away: dict[Server, bool]) -> bool:
+        """Probe the server that the error names, once for all of a group's errors."""
+        if not isinstance(error, OutageError):
+            return False
+        if error.server not in away:
+            try:
+                self._probes[error.server]()
+                away[error.server] = False
+            except ReconciliationError:
+                away[error.server] = True
+        return away[error.server]
+
+    def _give_up(self, failures: Sequence[Given], token: str) -> tuple[list[Given], list[RetryLater]]:
+        """Record final failures and send their events; says which were sent, and which must wait for Kafka."""
+        if not failures:
+            return [], []
+        pairs = [(claim.entry_id, failure) for claim, failure in failures]
+        statuses = patiently(lambda: self._ledger.owe_failures(pairs, token))
+        ours = [given for given, status in zip(failures, statuses, strict=True) if status is not DebtStatus.LOST]
+        reports = self._failed_topic.send([(claim.request.record, failure) for claim, failure in ours])
+        sent: list[Given] = []
+        unsent: list[RetryLater] = []
+        for (claim, failure), report in zip(ours, reports, strict=True):
+            if report is None:
+                sent.append((claim, failure))
+            else:
+                delay = outage_delay(claim.waits, rules=self._rules, chance=_chance())
+                reason = f"{failure.code}, but its failed event could not be sent: {report}"
+                unsent.append(RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, reason))
+        return sent, unsent
+
+    def _settle(self, done: Sequence[Outcome], sent: Sequence[Given], token: str) -> None:
+        settlements = [
+            Settlement(outcome.entry_id, completion_mid(outcome.paid) if outcome.paid else None) for outcome in done
+        ]
+        settlements += [Settlement(claim.entry_id) for claim, _ in sent]
+        if settlements:
+            patiently(lambda: self._ledger.settle(settlements, token))
+        self._counters.success_events.inc(len(done))
+
+
+def patiently(step: Callable[[], T]) -> T:
+    """Take a step in the ledger, again and again for a while when its Redis is away.
+
+    Every step may be repeated (see `ledger.ledger`). Raises LedgerUnavailable after `LEDGER_PATIENCE` seconds.
+    """
+    ends = time.monotonic() + LEDGER_PATIENCE
+    while True:
+        try:
+            return step()
+        except LedgerUnavailable:
+            if time.monotonic() > ends:
+                raise
+        time.sleep(LEDGER_PAUSE)
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 - spreads retries, guards nothing

@@ -1,0 +1,74 @@
+"""The task `tasks.reconcile`: what Celery and Flower see of a group of requests."""
+
+import time
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+from celery.exceptions import Retry
+
+from ledger.messages import RECONCILE_TASK, decode_message
+from tasks.attempts import AttemptRunner, Summary
+from tasks.retry_policy import RetryRules
+from worker.connections import Connections, current_connections
+
+log = structlog.get_logger(__name__)
+
+
+class RequestsGivenUp(Exception):
+    """Raised to end a task as FAILURE when some of its requests went to the failed topic."""
+
+
+@shared_task(bind=True, name=RECONCILE_TASK, throws=(RequestsGivenUp,))
+def reconcile(self: Task[Any, Any], version: object = None, tickets: object = None) -> dict[str, int]:
+    """Attempt the entries that a message names (see `ledger.messages`).
+
+    Ends as SUCCESS when all of them are done (or were another's), as RETRY when some go on later, and as FAILURE when
+    some were given up. The state is for people: what happens next stands in the ledger, so raising Retry sends no
+    message (celery/app/trace.py, TraceInfo.handle_retry only records it).
+    """
+    try:
+        named = decode_message(version, tickets)
+    except (TypeError, ValueError) as error:
+        log.warning("a message that this release does not read is left to the sweep", error=str(error))
+        return {"done": 0, "stale": 0}
+    summary = _runner(current_connections()).run(named)
+    log.info("a task ended", task=self.request.id, **_counts(summary))
+    if summary.given_up:
+        raise RequestsGivenUp(_tell("given up, see the failed topic", summary.given_up, len(named)))
+    if summary.retried:
+        raise Retry(_tell("to be tried again alone", summary.retried, len(named)))
+    return {"done": summary.done, "stale": summary.stale}
+
+
+def _runner(connections: Connections) -> AttemptRunner:
+    settings = connections.settings
+    return AttemptRunner(
+        ledger=connections.ledger,
+        leases=connections.leases,
+        reconciler=connections.reconciler,
+        failed_topic=connections.failed_topic,
+        probes=connections.probes(),
+        rules=RetryRules(
+            attempts=settings.retry_attempts,
+            backoff_first=settings.retry_backoff_first,
+            backoff_most=settings.retry_backoff_most,
+            outage_backoff_most=settings.outage_backoff_most,
+            crash_attempts=settings.crash_attempts,
+        ),
+        counters=connections.counters,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+    )
+
+
+def _counts(summary: Summary) -> dict[str, int]:
+    return {
+        "done": summary.done,
+        "stale": summary.stale,
+        "retried": len(summary.retried),
+        "given_up": len(summary.given_up),
+    }
+
+
+def _tell(what: str, reasons: tuple[str, ...], named: int) -> str:
+    return f"{len(reasons)} of {named} {what}: {reasons[0]}"

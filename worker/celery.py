@@ -1,0 +1,6 @@
+"""The Celery app: `celery -A worker worker` and `celery -A worker flower` start here."""
+
+from celery import Celery
+
+app = Celery("enrolment-reconciliation")
+app.config_from_object("celeryconfig")

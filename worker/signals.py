@@ -1,0 +1,73 @@
+"""What happens around a worker's life: logs, its first checks, metrics, and a tidy end."""
+
+import sys
+import threading
+from typing import Any
+
+import structlog
+from celery import signals
+from prometheus_client import start_http_server
+
+from ledger.config import ledger_config
+from ledger.ledger import Ledger
+from reconciliation.errors import LedgerUnavailable, ReconciliationError, SettingsError
+from reconciliation.logs import configure_logging
+from reconciliation.settings import load_settings
+from worker.connections import close_connections, current_connections
+
+log = structlog.get_logger(__name__)
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+def set_up_logging(**_: Any) -> None:
+    """Log as the bridge does; being connected keeps Celery from setting up its own (celery/app/log.py)."""
+    settings = load_settings()
+    configure_logging(settings.log_format, settings.log_level)
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+def check_ledger(**_: Any) -> None:
+    """Refuse to start on a Redis that may throw open requests away; one that is away for now is waited for."""
+    ledger = Ledger(ledger_config(load_settings()))
+    try:
+        ledger.verify()
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the last word before the end
+        sys.exit(2)
+    except LedgerUnavailable as error:
+        log.warning("the ledger is not there yet, the worker waits for it", error=str(error))
+    finally:
+        ledger.close()
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+def serve_metrics(sender: Any, **_: Any) -> None:
+    """Serve the metrics, and connect before the first request comes rather than with it."""
+    settings = load_settings()
+    if settings.metrics_worker_port:
+        try:
+            start_http_server(settings.metrics_worker_port, settings.metrics_address)
+        except OSError as error:
+            log.warning(
+                "metrics are not served: set metrics.worker.port (METRICS_WORKER_PORT) to a free port, or to 0",
+                port=settings.metrics_worker_port,
+                error=str(error),
+            )
+    if sender.pool.__class__.__module__ != "celery.concurrency.prefork":
+        threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+def warm_up(**_: Any) -> None:
+    """Connect to Cassandra; a failure is only told, since every attempt connects anew."""
+    try:
+        current_connections().open_store()
+    except ReconciliationError as error:
+        log.error("Cassandra is not there yet: requests wait for it", error=str(error))
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+def close(**_: Any) -> None:
+    """Close the connections once the pool has ended its tasks (celery/worker/worker.py, WorkController.stop)."""
+    close_connections()
