@@ -33,7 +33,8 @@ task_serializer = "json"
 # acknowledged when the attempt is over, so that a worker's end leaves its messages to others; and then however it
 # ended, since the ledger decides what follows and a message that comes back for ever helps nobody
 task_acks_late = True
-task_acks_on_failure_or_timeout = True
+task_acks_on_failure = True
+task_acks_on_timeout = True
 task_reject_on_worker_lost = False
 
 # threads: SIGTERM ends them in order (prefork hung on a busy worker), and all share one Cassandra session and one Kafka

@@ -73,7 +73,10 @@ class Spends(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """An attempt that goes on after `delay_ms`, alone, with the reason that operators are shown."""
+    """An attempt that goes on after `delay_ms`, with the reason that operators are shown.
+
+    What spends an attempt goes on alone; what waits for a server may share a message again.
+    """
 
     entry_id: str
     delay_ms: int

@@ -15,7 +15,7 @@ from reconciliation.counters import Counters
 from reconciliation.enrolment_store import EnrolmentStore, StoreConfig
 from reconciliation.errors import Server, SettingsError, StoreUnavailable
 from reconciliation.failed_topic import FailedTopic
-from reconciliation.model import Rules
+from reconciliation.progress import Rules
 from reconciliation.publisher import EventPublisher
 from reconciliation.reconciler import EventTopics, Reconciler
 from reconciliation.relation_cache import RelationCache

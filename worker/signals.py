@@ -10,7 +10,7 @@ from prometheus_client import start_http_server
 
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
-from reconciliation.errors import LedgerUnavailable, ReconciliationError, SettingsError
+from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
 from reconciliation.logs import configure_logging
 from reconciliation.settings import load_settings
 from worker.connections import close_connections, current_connections
@@ -18,14 +18,14 @@ from worker.connections import close_connections, current_connections
 log = structlog.get_logger(__name__)
 
 
-@signals.setup_logging.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+@signals.setup_logging.connect
 def set_up_logging(**_: Any) -> None:
     """Log as the bridge does; being connected keeps Celery from setting up its own (celery/app/log.py)."""
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
 
 
-@signals.worker_init.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+@signals.worker_init.connect
 def check_ledger(**_: Any) -> None:
     """Refuse to start on a Redis that may throw open requests away; one that is away for now is waited for."""
     ledger = Ledger(ledger_config(load_settings()))
@@ -40,7 +40,7 @@ def check_ledger(**_: Any) -> None:
         ledger.close()
 
 
-@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+@signals.worker_ready.connect
 def serve_metrics(sender: Any, **_: Any) -> None:
     """Serve the metrics, and connect before the first request comes rather than with it."""
     settings = load_settings()
@@ -57,17 +57,19 @@ def serve_metrics(sender: Any, **_: Any) -> None:
         threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
 
 
-@signals.worker_process_init.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+@signals.worker_process_init.connect
 def warm_up(**_: Any) -> None:
-    """Connect to Cassandra; a failure is only told, since every attempt connects anew."""
-    try:
-        current_connections().open_store()
-    except ReconciliationError as error:
-        log.error("Cassandra is not there yet: requests wait for it", error=str(error))
+    """Connect to Cassandra and Kafka; a failure is only told, since every attempt connects anew."""
+    connections = current_connections()
+    for server, connect in ((Server.CASSANDRA, connections.open_store), (Server.KAFKA, connections.publisher.probe)):
+        try:
+            connect()
+        except ReconciliationError as error:
+            log.error("a server is not there yet: requests wait for it", server=server.value, error=str(error))
 
 
-@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
-@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]  # celery's signals are untyped
+@signals.worker_process_shutdown.connect
+@signals.worker_shutdown.connect
 def close(**_: Any) -> None:
     """Close the connections once the pool has ended its tasks (celery/worker/worker.py, WorkController.stop)."""
     close_connections()

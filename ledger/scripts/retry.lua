@@ -1,4 +1,4 @@
--- Ends attempts that go on later, each alone. ARGV: now, token, then 4 an entry:
+-- Ends attempts that go on later: alone after an error of their own, in company after an outage. ARGV: now, token, then 4 an entry:
 --   id, delay in ms, counter to raise ('attempts' or 'waits'), reason.
 -- Returns 1 for each entry that was ours, else 0.
 local rows = {}
@@ -11,7 +11,8 @@ for at = 3, #ARGV, 4 do
     local blocked = redis.call('HGET', waiting, seen[2])
     unclaim(id, entry, seen[2])
     redis.call('HINCRBY', entry, ARGV[at + 2], 1)
-    redis.call('HSET', entry, 'alone', 1, 'reason', ARGV[at + 3])
+    redis.call('HSET', entry, 'reason', ARGV[at + 3])
+    if ARGV[at + 2] == 'attempts' then redis.call('HSET', entry, 'alone', 1) end
     redis.call('ZADD', due, now + tonumber(ARGV[at + 1]), id)
     if blocked and redis.call('HGET', entry_key(blocked), 'blocked') == '1' then
       redis.call('ZADD', due, now, blocked)

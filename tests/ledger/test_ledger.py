@@ -130,7 +130,7 @@ def test_a_collapsed_request_keeps_the_earliest_time_and_the_repeated_mark(ledge
     assert (attempt.requested_ms, attempt.repeated) == (300, True)
 
 
-def test_a_request_that_comes_while_an_attempt_runs_waits_for_its_end(ledger: Ledger, clock: Clock) -> None:
+def test_a_request_that_comes_while_an_attempt_runs_waits_for_its_end(ledger: Ledger) -> None:
     (first,) = ledger.accept([request(1)]).tickets
     claim_one(ledger, first, "first")
     (second,) = ledger.accept([request(2)]).tickets
@@ -180,6 +180,13 @@ def test_a_retry_waits_its_time_then_comes_alone_with_its_attempts_counted(ledge
     (swept,) = ledger.sweep(10)
     claim = claim_one(ledger, swept.ticket)
     assert (claim.attempts, claim.waits) == (1, 1)
+
+
+def test_what_waited_for_a_server_goes_on_in_company(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    ledger.retry([RetryLater("entry-1", 0, Spends.WAIT, "away")], "token")
+    assert [one.alone for one in ledger.sweep(10)] == [False]
 
 
 def test_an_unclaimed_entry_is_sent_again_at_doubling_waits(ledger: Ledger, clock: Clock) -> None:
