@@ -1,0 +1,219 @@
+"""All reads and writes of Cassandra (docs/reconciliation.md, tables and steps; docs/reliability.md, outages)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cassandra.cluster import ResponseFuture
+from cassandra.query import BatchStatement, BatchType, PreparedStatement
+
+from reconciliation import store_connection
+from reconciliation.counters import Counters
+from reconciliation.errors import ReconciliationError, StoreUnavailable
+from reconciliation.model import (
+    IN_PROGRESS,
+    AggregateWrite,
+    Consumption,
+    EnrolmentKey,
+    EnrolmentRow,
+    EnrolmentWrite,
+    Look,
+)
+from reconciliation.statements import SERVER_CLOCK
+from reconciliation.store_connection import StoreConfig, translated
+
+__all__ = ["EnrolmentStore", "StoreConfig"]
+
+# A probe asks for keys that lie at several places of the ring, so that it fails too where one range has lost its
+# quorum. No learner has these ids.
+_PROBE_USERS = tuple(f"enrolment-reconciliation-probe-{number}" for number in range(8))
+
+
+class EnrolmentStore:
+    """The three tables of a learner's progress. One a process, used by all its threads; made after any fork.
+
+    Every method sends all requests of its group before it waits for the first answer. A result list is aligned with
+    the input and holds the value, or the error of that item alone: StoreUnavailable or RequestFailed.
+    """
+
+    def __init__(self, connection: store_connection.Connection, config: StoreConfig, counters: Counters) -> None:
+        self._cluster = connection.cluster
+        self._session = connection.session
+        self._statements = connection.statements
+        self._config = config
+        self._counters = counters
+
+    @classmethod
+    def connect(cls, config: StoreConfig, counters: Counters) -> "EnrolmentStore":
+        """Return a store that is ready for use.
+
+        Raises StoreUnavailable when no host answers, SettingsError when keyspace, table or column isn't there.
+        """
+        return cls(store_connection.connect(config), config, counters)
+
+    def close(self) -> None:
+        """Close all connections; the store can't be used afterwards."""
+        self._cluster.shutdown()
+
+    def look(self, keys: Sequence[EnrolmentKey]) -> list[Look | ReconciliationError]:
+        """Return all consumption rows and the enrolment of each key, as they are now."""
+        pending = [
+            (
+                self._read(self._statements.read_consumption, _key_values(key)),
+                self._read(self._statements.read_enrolment, _key_values(key)),
+            )
+            for key in keys
+        ]
+        looks: list[Look | ReconciliationError] = []
+        for consumption, enrolment in pending:
+            # Both are collected even where the first has failed: no answer is left behind in flight.
+            consumption_rows, enrolment_rows = self._rows(consumption), self._rows(enrolment)
+            if isinstance(consumption_rows, ReconciliationError):
+                looks.append(consumption_rows)
+            elif isinstance(enrolment_rows, ReconciliationError):
+                looks.append(enrolment_rows)
+            else:
+                looks.append(Look(_consumption(consumption_rows), _enrolment(enrolment_rows)))
+        return looks
+
+    def read_completions(self, keys: Sequence[EnrolmentKey]) -> list[EnrolmentRow | ReconciliationError | None]:
+        """Return each enrolment's row as it is now, None where there is none."""
+        pending = [self._read(self._statements.read_enrolment, _key_values(key)) for key in keys]
+        results = [self._rows(future) for future in pending]
+        return [rows if isinstance(rows, ReconciliationError) else _enrolment(rows) for rows in results]
+
+    def write_aggregates(self, groups: Sequence[Sequence[AggregateWrite]]) -> list[ReconciliationError | None]:
+        """Add `completedCount` to the rows of each group (a group is one request's course and unit rows).
+
+        None means that all rows of the group are written; with an error some of them may be.
+        """
+        size = self._config.batch_write_size
+        pending = [
+            [
+                self._write([self._aggregate(write) for write in group[start : start + size]])
+                for start in range(0, len(group), size)
+            ]
+            for group in groups
+        ]
+        return [_first_error([_confirmed(future) for future in futures]) for futures in pending]
+
+    def write_enrolments(self, writes: Sequence[EnrolmentWrite]) -> list[ReconciliationError | None]:
+        """Write each enrolment's row: its cells change all together or not at all.
+
+        None means written at LOCAL_QUORUM; with an error the row may be written nevertheless.
+        """
+        pending = [self._write(self._enrolment_parts(write)) for write in writes]
+        return [_confirmed(future) for future in pending]
+
+    def probe(self) -> None:
+        """Raise StoreUnavailable unless the enrolments table answers reads at LOCAL_QUORUM."""
+        results = [
+            self._rows(future) for future in [self._read(self._statements.probe, (user,)) for user in _PROBE_USERS]
+        ]
+        for result in results:
+            if isinstance(result, ReconciliationError):
+                raise StoreUnavailable(f"the enrolments table does not answer: {result}") from result
+
+    def server_clock_ms(self) -> int:
+        """Return the clock of one Cassandra node in milliseconds; raises StoreUnavailable."""
+        self._counters.db_reads.inc()
+        try:
+            clock_ms: int = self._session.execute(SERVER_CLOCK).one()[0]
+        except Exception as error:
+            raise StoreUnavailable(f"Cassandra's clock can't be read: {error}") from error
+        return clock_ms
+
+    def _aggregate(self, write: AggregateWrite) -> tuple[PreparedStatement, tuple[object, ...]]:
+        values = (
+            {"completedCount": write.completed_count},
+            {"completedCount": write.updated_ms},
+            "Course",
+            write.activity_id,
+            write.user_id,
+            f"cb:{write.batch_id}",
+        )
+        return self._statements.add_aggregate, self._stamped(write.stamp_us, values)
+
+    def _enrolment_parts(self, write: EnrolmentWrite) -> list[tuple[PreparedStatement, tuple[object, ...]]]:
+        key = _key_values(write.enrolment)
+        cells = (write.progress, dict(write.content_status), write.updated_ms)
+        if write.completed_on_ms is None:
+            parts = [(self._statements.write_enrolment, self._stamped(write.stamp_us, (*cells, *key)))]
+        else:
+            values = (*cells, write.completed_on_ms, *key)
+            parts = [(self._statements.write_completed_enrolment, self._stamped(write.stamp_us, values))]
+        if write.status is not None:
+            status = self._stamped(write.status.stamp_us, (write.status.status, *key))
+            parts.append((self._statements.write_status, status))
+        return parts
+
+    def _stamped(self, stamp_us: int, values: tuple[object, ...]) -> tuple[object, ...]:
+        return (stamp_us, *values) if self._config.write_timestamps else values
+
+    def _read(self, statement: PreparedStatement, values: tuple[object, ...]) -> ResponseFuture | ReconciliationError:
+        self._counters.db_reads.inc()
+        return _sent(lambda: self._session.execute_async(statement, values))
+
+    def _write(
+        self, parts: Sequence[tuple[PreparedStatement, tuple[object, ...]]]
+    ) -> ResponseFuture | ReconciliationError:
+        def send() -> ResponseFuture:
+            batch = BatchStatement(BatchType.UNLOGGED)
+            # Maps are added to or assigned and every cell has its stamp: once or twice is the same.
+            batch.is_idempotent = True
+            for statement, values in parts:
+                batch.add(statement, values)
+            return self._session.execute_async(batch)
+
+        self._counters.db_updates.inc()
+        return _sent(send)
+
+    def _rows(self, future: ResponseFuture | ReconciliationError) -> list[tuple[Any, ...]] | ReconciliationError:
+        if isinstance(future, ReconciliationError):
+            return future
+        try:
+            page = future.result()
+            rows: list[tuple[Any, ...]] = list(page.current_rows)
+            while page.has_more_pages:
+                self._counters.db_reads.inc()
+                page.fetch_next_page()
+                rows.extend(page.current_rows)
+        except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
+            return translated(error)
+        return rows
+
+
+def _sent(send: Callable[[], ResponseFuture]) -> ResponseFuture | ReconciliationError:
+    try:
+        return send()
+    except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
+        return translated(error)
+
+
+def _confirmed(future: ResponseFuture | ReconciliationError) -> ReconciliationError | None:
+    if isinstance(future, ReconciliationError):
+        return future
+    try:
+        future.result()
+    except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
+        return translated(error)
+    return None
+
+
+def _first_error(results: Sequence[ReconciliationError | None]) -> ReconciliationError | None:
+    return next((result for result in results if result is not None), None)
+
+
+def _key_values(key: EnrolmentKey) -> tuple[str, str, str]:
+    return key.user_id, key.course_id, key.batch_id
+
+
+def _consumption(rows: Sequence[tuple[Any, ...]]) -> tuple[Consumption, ...]:
+    return tuple(Consumption(content_id, IN_PROGRESS if status is None else status) for content_id, status in rows)
+
+
+def _enrolment(rows: Sequence[tuple[Any, ...]]) -> EnrolmentRow | None:
+    if not rows:
+        return None
+    status, completed_on_ms, *written_us = rows[0]
+    present = [stamp for stamp in written_us if stamp is not None]
+    return EnrolmentRow(status, completed_on_ms, written_us[0], max(present, default=None))

@@ -1,0 +1,54 @@
+"""Logging of a process: our records and the libraries' go one way, to standard error."""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+# Their INFO tells each connection, heartbeat or request; pyhocon's DEBUG tells the values of settings.
+_NOISY = ("amqp", "cassandra", "celery", "confluent_kafka", "kombu", "pyhocon", "urllib3")
+
+
+def configure_logging(form: str, level: str) -> None:
+    """Write every record from `level` on to standard error, as one JSON object a line or for people to read.
+
+    `form` and `level` are `log.format` and `log.level` of docs/settings.md. Times are UTC, ISO 8601. Calling it
+    again replaces what an earlier call set up. Call it once a process, before anything is logged.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_ending(form)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _ending(form: str) -> list[Processor]:
+    if form == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]

@@ -1,0 +1,182 @@
+"""Sends events to Kafka and says of each whether Kafka has it (docs/reconciliation.md, events)."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from reconciliation.errors import EventTooLarge, PublishFailed, ReconciliationError
+from reconciliation.model import OutgoingEvent
+
+log = structlog.get_logger(__name__)
+
+_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+_POLL_SECONDS = 0.2
+_FULL_QUEUE_PAUSE = 0.01
+# librdkafka looks for messages that are out of time about once a second; its own verdict is better than ours.
+_GRACE_SECONDS = 2.0
+
+
+class EventPublisher:
+    """Publishes through one producer a process, made at first use; several threads may publish at once.
+
+    `timeout` is in seconds: how long Kafka may take to confirm an event. `max_bytes` is the largest record, with key,
+    headers and the protocol's overhead, that the producer takes.
+    """
+
+    def __init__(self, bootstrap_servers: str, timeout: float, max_bytes: int = 1_000_000) -> None:
+        self.max_bytes = max_bytes
+        self._timeout = timeout
+        self._config: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": bootstrap_servers,
+            "acks": "all",
+            "enable.idempotence": True,
+            "compression.type": "snappy",
+            "delivery.timeout.ms": int(timeout * 1000),
+            "linger.ms": 2,
+            "message.max.bytes": max_bytes,
+            # A broker refuses a batch as a whole. With small batches a large event travels alone, so only its own
+            # size is ever refused and nothing else fails with it.
+            "batch.size": 32_768,
+            "queue.buffering.max.messages": 10_000,
+            "queue.buffering.max.kbytes": 65_536,
+            # A topic that does not exist is named as such before the delivery timeout, and looked for again soon.
+            "topic.metadata.propagation.max.ms": int(timeout * 500),
+            "topic.metadata.refresh.interval.ms": 30_000,
+        }
+        self._lock = threading.Lock()
+        self._link: _Link | None = None
+        self._inherited: list[_Link] = []
+
+    def publish(self, events: Sequence[OutgoingEvent]) -> list[ReconciliationError | None]:
+        """Send all events and wait until Kafka has answered for each, at most the timeout and a little.
+
+        The result is aligned with `events`: None where Kafka confirmed the event, else EventTooLarge or
+        PublishFailed. An event that was not confirmed may arrive nevertheless.
+        """
+        deadline = time.monotonic() + self._timeout + _GRACE_SECONDS
+        link = self._current()
+        reports = _Reports(events)
+        for at, event in enumerate(events):
+            link.produce(event, reports, at, deadline)
+        results = reports.wait(deadline)
+        if reports.fatal or link.fatal:
+            self._discard(link)
+        return results
+
+    def probe(self) -> None:
+        """Raise PublishFailed unless a broker answers."""
+        try:
+            self._current().producer.list_topics(timeout=self._timeout)
+        except KafkaException as error:
+            raise PublishFailed(f"Kafka did not answer: {error.args[0].str()}") from error
+
+    def close(self, limit: float = 10.0) -> None:
+        """Send what still waits, for at most `limit` seconds, and end the producer."""
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None and link.process == os.getpid():
+            unsent = link.producer.flush(limit)
+            if unsent:
+                log.warning("Closed with events that Kafka had not confirmed.", unconfirmed=unsent)
+            link.end()
+
+    def _current(self) -> "_Link":
+        with self._lock:
+            if self._link is not None and self._link.process != os.getpid():
+                # A producer's threads don't come through a fork, and destroying it would wait for them: it is kept.
+                self._inherited.append(self._link)
+                self._link = None
+            if self._link is None:
+                self._link = _Link(self._config)
+            return self._link
+
+    def _discard(self, link: "_Link") -> None:
+        with self._lock:
+            if self._link is not link:
+                return
+            self._link = None
+        log.error("The Kafka producer failed for good: the next event gets a new one.")
+        link.end()
+
+
+class _Link:
+    """One producer, with the thread that serves its delivery reports to all publishers."""
+
+    def __init__(self, config: dict[str, str | int | float | bool]) -> None:
+        self.process = os.getpid()
+        self.fatal = False
+        self.producer = Producer({**config, "error_cb": self._note})
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="kafka-delivery-reports", daemon=True)
+        self._thread.start()
+
+    def produce(self, event: OutgoingEvent, reports: "_Reports", at: int, deadline: float) -> None:
+        """Hand one event to the producer; while its queue is full, wait until `deadline`."""
+
+        def report(error: KafkaError | None, _message: Message) -> None:
+            reports.settle(at, error)
+
+        while True:
+            try:
+                self.producer.produce(
+                    event.topic, event.value, event.key, headers=list(event.headers), on_delivery=report
+                )
+            except BufferError:
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(_FULL_QUEUE_PAUSE)
+                continue
+            except KafkaException as error:
+                reports.settle(at, error.args[0])
+            return
+
+    def end(self) -> None:
+        """End the thread, which tells all who still wait that their events are given up."""
+        self._ending.set()
+        self._thread.join(_POLL_SECONDS + _GRACE_SECONDS)
+
+    def _serve(self) -> None:
+        while not self._ending.is_set():
+            self.producer.poll(_POLL_SECONDS)
+        self.producer.purge()
+        self.producer.flush(_GRACE_SECONDS)
+
+    def _note(self, error: KafkaError) -> None:
+        self.fatal = self.fatal or error.fatal()
+
+
+class _Reports:
+    """What became of the events of one call."""
+
+    def __init__(self, events: Sequence[OutgoingEvent]) -> None:
+        self.fatal = False
+        self._events = events
+        self._results: dict[int, ReconciliationError | None] = {}
+        self._changed = threading.Condition()
+
+    def settle(self, at: int, error: KafkaError | None) -> None:
+        result = None if error is None else _translated(error, self._events[at].topic)
+        with self._changed:
+            self.fatal = self.fatal or (error is not None and error.fatal())
+            self._results[at] = result
+            self._changed.notify()
+
+    def wait(self, deadline: float) -> list[ReconciliationError | None]:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: len(self._results) == len(self._events), max(0.0, deadline - time.monotonic())
+            )
+            return [
+                self._results.get(at, PublishFailed(f"Kafka did not confirm an event for topic {event.topic} in time"))
+                for at, event in enumerate(self._events)
+            ]
+
+
+def _translated(error: KafkaError, topic: str) -> ReconciliationError:
+    if error.code() in _TOO_LARGE:
+        return EventTooLarge(f"topic {topic} does not take an event of this size: {error.str()}")
+    return PublishFailed(f"Kafka did not confirm an event for topic {topic}: {error.str()}")

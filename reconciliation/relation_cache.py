@@ -1,0 +1,223 @@
+"""Reads the relation sets of courses from Redis (docs/reconciliation.md, the relation cache)."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from reconciliation.counters import Counters
+from reconciliation.errors import RelationCacheUnavailable
+from reconciliation.model import CourseRelations
+
+log = structlog.get_logger(__name__)
+
+_KEYS_PER_ROUND_TRIP = 10_000
+_REMEMBERED_SECONDS = 60.0
+_MOST_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _SetName:
+    course_id: str
+    node_id: str
+    relation: str
+
+    def key(self) -> bytes:
+        # surrogatepass: a name that UTF-8 can't carry is a set that isn't there, and spoils nobody else's read.
+        return f"{self.course_id}:{self.node_id}:{self.relation}".encode("utf-8", "surrogatepass")
+
+
+@dataclass(slots=True)
+class _Found:
+    """What has been asked for so far, and the sets that were there."""
+
+    asked: set[_SetName] = field(default_factory=set)
+    sets: dict[_SetName, frozenset[str]] = field(default_factory=dict)
+
+    def missing(self, relation: str | None = None) -> list[_SetName]:
+        return [
+            name for name in self.asked if name not in self.sets and (relation is None or name.relation == relation)
+        ]
+
+    def units(self) -> set[tuple[str, str]]:
+        return {
+            (name.course_id, unit_id)
+            for name, members in self.sets.items()
+            if name.relation == "ancestors"
+            for unit_id in members
+            if unit_id != name.course_id
+        }
+
+
+class RelationCache:
+    """The relation sets as another job fills them: it deletes and re-adds a set, so a set may be missing for a moment.
+
+    `timeout` is in seconds, for connecting and for each answer. `gap_wait` is in seconds, the pause before leaf nodes
+    that are still missing are asked for once more; `sleep` makes that pause, `clock` gives seconds that never go back.
+    Safe for use by several threads; connects at first use.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        database: int,
+        timeout: float,
+        counters: Counters,
+        gap_wait: float = 0.3,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._redis = redis.Redis(
+            host=host,
+            port=port,
+            db=database,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            # One more try at once, since Redis or a proxy may have closed a connection that was idle. The default
+            # waits between many tries (redis/client.py, Redis.__init__): our own retry policy does that.
+            retry=Retry(NoBackoff(), 1),
+            health_check_interval=30,
+        )
+        self._counters = counters
+        self._gap_wait = gap_wait
+        self._sleep = sleep
+        self._absent = _AbsentSets(clock)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._redis.close()
+
+    def read(self, wanted: Mapping[str, Collection[str]]) -> dict[str, CourseRelations]:
+        """Return the relations of each course in `wanted`, which maps a course's id to ids of its contents.
+
+        All courses are read together, in two round trips; only leaf nodes that are missing cost a further look
+        after `gap_wait`. Raises RelationCacheUnavailable.
+        """
+        found = _Found()
+        self._ask(found, _first_names(wanted))
+        self._ask(found, [*_unit_names(found.units()), *found.missing()])
+        # The repeat may have found ancestors that the first look missed, and with them units nobody has asked for.
+        self._ask(found, [name for name in _unit_names(found.units()) if name not in found.asked])
+        self._look_again(found)
+        self._counters.cache_hits.inc(len(found.sets))
+        self._counters.cache_misses.inc(len(found.asked) - len(found.sets))
+        return _by_course(wanted, found)
+
+    def probe(self) -> None:
+        """Raise RelationCacheUnavailable unless Redis answers."""
+        try:
+            self._redis.ping()
+        except (redis.RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    def _look_again(self, found: _Found) -> None:
+        missing = found.missing("leafnodes")
+        if not all(self._absent.remembers(name) for name in missing):
+            self._sleep(self._gap_wait)
+            self._ask(found, missing)
+            self._absent.remember(found.missing("leafnodes"))
+        # A set that is there again is waited for again when it is next missing.
+        self._absent.forget(name for name in found.sets if name.relation == "leafnodes")
+
+    def _ask(self, found: _Found, names: Iterable[_SetName]) -> None:
+        distinct = list(dict.fromkeys(names))
+        found.asked.update(distinct)
+        for start in range(0, len(distinct), _KEYS_PER_ROUND_TRIP):
+            part = distinct[start : start + _KEYS_PER_ROUND_TRIP]
+            for name, answer in zip(part, self._members(part), strict=True):
+                members = _decoded(name, answer)
+                if members:
+                    found.sets[name] = members
+
+    def _members(self, names: list[_SetName]) -> list[object]:
+        try:
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipeline.smembers(name.key())
+            answers: list[object] = pipeline.execute(raise_on_error=False)
+        except (redis.RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        return answers
+
+
+class _AbsentSets:
+    """Remembers for a minute which leaf nodes no wait has brought, so that a stale unit does not slow every group."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: OrderedDict[_SetName, float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remembers(self, name: _SetName) -> bool:
+        with self._lock:
+            return self._until.get(name, float("-inf")) > self._clock()
+
+    def remember(self, names: Iterable[_SetName]) -> None:
+        with self._lock:
+            for name in names:
+                self._until[name] = self._clock() + _REMEMBERED_SECONDS
+                self._until.move_to_end(name)
+            while len(self._until) > _MOST_REMEMBERED:
+                self._until.popitem(last=False)
+
+    def forget(self, names: Iterable[_SetName]) -> None:
+        with self._lock:
+            for name in names:
+                self._until.pop(name, None)
+
+
+def _first_names(wanted: Mapping[str, Collection[str]]) -> list[_SetName]:
+    names = []
+    for course_id, content_ids in wanted.items():
+        names += [_SetName(course_id, course_id, "leafnodes"), _SetName(course_id, course_id, "optionalnodes")]
+        names += [_SetName(course_id, content_id, "ancestors") for content_id in content_ids]
+    return names
+
+
+def _unit_names(units: Iterable[tuple[str, str]]) -> list[_SetName]:
+    return [_SetName(*unit, relation) for unit in units for relation in ("leafnodes", "optionalnodes")]
+
+
+def _decoded(name: _SetName, answer: object) -> frozenset[str] | None:
+    if isinstance(answer, redis.ResponseError):
+        if not str(answer).startswith("WRONGTYPE"):
+            raise _unavailable(answer) from answer
+        log.warning("A relation key is no set: taken as missing.", course=name.course_id, key=repr(name.key()))
+        return None
+    if not isinstance(answer, set):
+        raise RelationCacheUnavailable(f"the relation cache gave {type(answer).__name__} instead of a set")
+    # What is no UTF-8 stays a member that no content matches: a course must not become easier to complete by it.
+    members = frozenset(member.decode("utf-8", "surrogateescape") for member in answer)
+    readable = frozenset(member for member in members if member.isascii() or _is_text(member))
+    if len(readable) < len(members):
+        log.warning("A relation set holds members that are no UTF-8.", course=name.course_id, key=repr(name.key()))
+    # Such an ancestor can't be the id of any row, so there is no unit to write.
+    return readable if name.relation == "ancestors" else members
+
+
+def _is_text(member: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in member)
+
+
+def _by_course(wanted: Mapping[str, Collection[str]], found: _Found) -> dict[str, CourseRelations]:
+    relations: dict[str, dict[str, dict[str, frozenset[str]]]] = {
+        course_id: {"leafnodes": {}, "optionalnodes": {}, "ancestors": {}} for course_id in wanted
+    }
+    for name, members in found.sets.items():
+        relations[name.course_id][name.relation][name.node_id] = members
+    return {
+        course_id: CourseRelations(sets["leafnodes"], sets["optionalnodes"], sets["ancestors"])
+        for course_id, sets in relations.items()
+    }
+
+
+def _unavailable(error: Exception) -> RelationCacheUnavailable:
+    return RelationCacheUnavailable(f"the relation cache did not answer: {type(error).__name__}: {error}")

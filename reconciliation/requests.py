@@ -1,0 +1,118 @@
+"""Reads sync requests from Kafka's records (docs/reconciliation.md, requests).
+
+Whatever the bytes are, there are three answers: a request, a record that is not ours, or `InvalidRequest`. The reasons
+name fields and positions and never a value: they reach logs, and the values are personal.
+"""
+
+import json
+import math
+import uuid
+from dataclasses import dataclass
+from typing import NoReturn
+
+from reconciliation.errors import InvalidRequest
+from reconciliation.model import EnrolmentKey, Origin, Record, SyncRequest
+
+ACTION = "user-enrolment-sync"
+
+#: A record with this header may have been answered before: it was sent again by `replay`.
+REPEATED_HEADER = "enrolment-reconciliation-repeated"
+
+_ENTRY_NAMESPACE = uuid.UUID("5b0f4a2e-6f0c-4c57-9a38-0d6a3a0e7c11")
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A record that is no request for us; `reason` says why, without personal values."""
+
+    reason: str
+
+
+def parse(record: Record) -> SyncRequest | Skip:
+    """Read one record of the input topic.
+
+    Raises:
+        InvalidRequest: the record can't be a request and goes to the failed topic: no JSON object (RFC 8259, UTF-8), or
+            our action with an id that is missing, blank, no string, or impossible in UTF-8.
+
+    """
+    if record.value is None:
+        raise InvalidRequest("the record has no value")
+    edata = read_object(record.value).get("edata")
+    if not isinstance(edata, dict):
+        return Skip("edata is not an object")
+    action = edata.get("action")
+    if not isinstance(action, str) or action.lower() != ACTION:
+        return Skip(f"edata.action is not {ACTION}")
+    return SyncRequest(
+        entry_id=request_id(record.origin),
+        enrolment=EnrolmentKey(
+            user_id=_identifier(edata, "userId"),
+            course_id=_identifier(edata, "courseId"),
+            batch_id=_identifier(edata, "batchId"),
+        ),
+        record=record,
+        repeated=any(name == REPEATED_HEADER for name, _ in record.headers),
+    )
+
+
+def request_id(origin: Origin) -> str:
+    """Give the id of the request at this place on Kafka: always the same, so a record read twice is one request."""
+    place = json.dumps([origin.topic, origin.partition, origin.offset])
+    return str(uuid.uuid5(_ENTRY_NAMESPACE, place))
+
+
+def read_object(value: bytes) -> dict[str, object]:
+    """Read a JSON object by RFC 8259 alone, without what Python's parser takes in addition.
+
+    Raises:
+        InvalidRequest: not UTF-8, not JSON, no object, nested too deeply, or with a number that can't be held.
+
+    """
+    try:
+        content = json.loads(
+            value.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
+        )
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the value is not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        # without its cause, which carries the whole text
+        raise InvalidRequest(f"the value is not JSON at character {error.pos}") from None
+    except RecursionError:
+        raise InvalidRequest("the value is nested too deeply") from None
+    if not isinstance(content, dict):
+        raise InvalidRequest("the value is JSON, but no object")
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidRequest(f"the value is not JSON: it contains {name}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise InvalidRequest("the value contains a number that is too large")
+    return number
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        # Python limits the digits it converts (sys.set_int_max_str_digits), since the time grows with their square
+        raise InvalidRequest("the value contains a number with too many digits") from None
+
+
+def _identifier(edata: dict[str, object], name: str) -> str:
+    value = edata.get(name)
+    if not isinstance(value, str):
+        raise InvalidRequest(f"edata.{name} is missing or not a string")
+    if not value.strip():
+        raise InvalidRequest(f"edata.{name} is blank")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        # JSON can escape half of a surrogate pair; neither Cassandra nor Kafka could carry it
+        raise InvalidRequest(f"edata.{name} contains what UTF-8 can't carry") from None
+    return value

@@ -1,0 +1,139 @@
+"""Asks the search service whether a course is retired (docs/reconciliation.md, steps)."""
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+import requests
+
+from reconciliation.errors import RequestFailed, SearchUnavailable
+from reconciliation.model import CollectionStatus
+
+_MOST_CACHED = 10_000
+_LARGEST_ANSWER_BYTES = 1_000_000
+_CHUNK_BYTES = 65_536
+_FIRST_SERVER_ERROR = 500
+
+
+class CollectionSearch:
+    """The search service at `base_path`; an answer is kept `cache_expiry` seconds for each course (0: not at all).
+
+    `timeout` is in seconds, for connecting and for the whole answer; `clock` gives seconds that never go back. Safe
+    for use by several threads.
+    """
+
+    def __init__(
+        self,
+        base_path: str,
+        timeout: float = 10.0,
+        cache_expiry: float = 3600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._base_path = base_path.rstrip("/")
+        self._timeout = timeout
+        self._cache_expiry = cache_expiry
+        self._clock = clock
+        self._session = requests.Session()
+        # The service is a neighbour in the cluster: a proxy or a .netrc of the environment is not meant for it.
+        self._session.trust_env = False
+        self._cached: OrderedDict[str, tuple[float, CollectionStatus]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def status(self, course_id: str) -> CollectionStatus:
+        """Return whether the course is retired; a course that is not found is not.
+
+        Raises SearchUnavailable when the service doesn't answer in time, answers 5xx or 429; RequestFailed for any
+        other answer that is not understood.
+        """
+        cached = self._from_cache(course_id)
+        if cached is not None:
+            return cached
+        status = _status_of(self._ask(course_id))
+        self._keep(course_id, status)
+        return status
+
+    def probe(self) -> None:
+        """Raise SearchUnavailable unless the service answers at all, with less than 500."""
+        try:
+            with self._session.get(
+                self._base_path + "/", timeout=self._timeout, allow_redirects=False, stream=True
+            ) as answer:
+                code = answer.status_code
+        except requests.RequestException as error:
+            raise _unavailable(error) from error
+        if code >= _FIRST_SERVER_ERROR:
+            raise SearchUnavailable(f"the search service answered {code}")
+
+    def _ask(self, course_id: str) -> bytes:
+        question = {
+            "request": {
+                "filters": {
+                    "objectType": "Collection",
+                    "identifier": course_id,
+                    "status": ["Live", "Unlisted", "Retired"],
+                },
+                "fields": ["status"],
+            }
+        }
+        try:
+            with self._session.post(
+                f"{self._base_path}/v3/search",
+                json=question,
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                code, body = answer.status_code, self._body(answer)
+        except requests.RequestException as error:
+            raise _unavailable(error) from error
+        if code >= _FIRST_SERVER_ERROR or code == requests.codes.too_many_requests:
+            raise SearchUnavailable(f"the search service answered {code}")
+        if code != requests.codes.ok:
+            raise RequestFailed(f"the search service answered {code} for course {course_id}")
+        return body
+
+    def _body(self, answer: requests.Response) -> bytes:
+        # The library's own timeout begins anew with every byte that arrives: a slow trickle would hold us for ever.
+        deadline = self._clock() + self._timeout
+        body = b""
+        for chunk in answer.iter_content(_CHUNK_BYTES):
+            body += chunk
+            if self._clock() > deadline:
+                raise SearchUnavailable(f"the search service's answer took more than {self._timeout} s")
+            if len(body) > _LARGEST_ANSWER_BYTES:
+                raise RequestFailed(f"the search service's answer is larger than {_LARGEST_ANSWER_BYTES} bytes")
+        return body
+
+    def _from_cache(self, course_id: str) -> CollectionStatus | None:
+        with self._lock:
+            until, status = self._cached.get(course_id, (float("-inf"), None))
+            return status if self._clock() < until else None
+
+    def _keep(self, course_id: str, status: CollectionStatus) -> None:
+        if self._cache_expiry <= 0:
+            return
+        with self._lock:
+            self._cached[course_id] = (self._clock() + self._cache_expiry, status)
+            self._cached.move_to_end(course_id)
+            while len(self._cached) > _MOST_CACHED:
+                self._cached.popitem(last=False)
+
+
+def _status_of(body: bytes) -> CollectionStatus:
+    try:
+        result = json.loads(body)["result"]
+        count = result["count"]
+        status = result["content"][0]["status"] if count > 0 else None
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise RequestFailed(f"the search service answered 200 with a body that is no search result: {error}") from error
+    return CollectionStatus.RETIRED if status == "Retired" else CollectionStatus.NOT_RETIRED
+
+
+def _unavailable(error: Exception) -> SearchUnavailable:
+    return SearchUnavailable(f"the search service did not answer: {error}")

@@ -1,0 +1,156 @@
+"""The settings of a process, from the environment, CONFIG_FILE and the defaults; see docs/settings.md.
+
+The catalogue of settings is in settings_servers.py and settings_behaviour.py. Nothing is read when this module is
+imported: call `load_settings`.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from reconciliation.errors import SettingsError
+from reconciliation.settings_behaviour import BehaviourSettings
+from reconciliation.settings_hocon import read_hocon
+from reconciliation.settings_kinds import ENVIRONMENT, Kind
+from reconciliation.settings_servers import ServerSettings
+from reconciliation.settings_sources import (
+    Documented,
+    Given,
+    read_environment,
+    read_file,
+    shown,
+)
+
+_PLACEHOLDER = re.compile(r"\{\{\s*env\s*\}\}")
+_ENVIRONMENT = "environment"
+
+
+class Settings(BehaviourSettings, ServerSettings):
+    """The settings of one process; spans of time are in seconds. `load_settings` makes it.
+
+    Calling the class itself reads no source: it takes keyword arguments and fills in the defaults.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, validate_default=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take keyword arguments alone: `load_settings` reads the sources by the documented names."""
+        return (init_settings,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_placeholders(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Put the environment's name for {{env}}, in what is given and in defaults."""
+        filled = {name: field.default for name, field in cls.model_fields.items() if _has_placeholder(field)}
+        filled |= values
+        environment = _environment_name(values.get(_ENVIRONMENT))
+        return {
+            name: _PLACEHOLDER.sub(environment, value) if isinstance(value, str) and name != _ENVIRONMENT else value
+            for name, value in filled.items()
+        }
+
+
+def _environment_name(given: object) -> str:
+    default: str = Settings.model_fields[_ENVIRONMENT].default
+    if given is None:
+        return default
+    try:
+        return str(ENVIRONMENT.parse(str(given).strip()))
+    except ValueError:
+        # a wrong name has an error of its own; it is not told again for every value that it is part of
+        return default
+
+
+def _has_placeholder(field: FieldInfo) -> bool:
+    return isinstance(field.default, str) and _PLACEHOLDER.search(field.default) is not None
+
+
+def documented(field: FieldInfo) -> Documented:
+    """Give a field's names and what it does."""
+    return next(item for item in field.metadata if isinstance(item, Documented))
+
+
+def allowed(field: FieldInfo) -> str:
+    """Say what a field may be, in words that complete "must be …"."""
+    return next(item.allowed for item in field.metadata if isinstance(item, Kind))
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings: the environment wins over the file that CONFIG_FILE names, the file over the defaults.
+
+    Raises SettingsError, one line for each wrong setting: its name, where it stands, its value (a password never
+    shows) and what is allowed.
+    """
+    problems: list[str] = []
+    fields = {name: documented(field) for name, field in Settings.model_fields.items()}
+    in_environment = {name: read_environment(field, environment) for name, field in fields.items()}
+    in_file = _read_config_file(fields, environment, in_environment[_ENVIRONMENT], problems)
+    given = {name: value for name in fields if (value := in_environment[name] or in_file.get(name)) is not None}
+    try:
+        settings = Settings.model_validate({name: value.text for name, value in given.items()})
+    except ValidationError as error:
+        problems += _lines(error, given)
+    else:
+        if not problems:
+            return settings
+    # the validation error is not chained: its details hold values as they were given, passwords too
+    raise SettingsError("\n".join(problems))
+
+
+def _read_config_file(
+    fields: Mapping[str, Documented],
+    environment: Mapping[str, str],
+    environment_name: Given | None,
+    problems: list[str],
+) -> dict[str, Given]:
+    """Find what CONFIG_FILE's file gives; what is wrong with the file itself is added to `problems`."""
+    path = environment.get("CONFIG_FILE", "")
+    if not path.strip():
+        return {}
+    variables = dict(environment)
+    if environment_name is not None:
+        variables |= dict.fromkeys(fields[_ENVIRONMENT].names, environment_name.text)
+    try:
+        file = read_hocon(path, variables)
+    except SettingsError as error:
+        problems += str(error).splitlines()
+        return {}
+    given: dict[str, Given] = {}
+    for name, field in fields.items():
+        try:
+            value = read_file(field, file)
+        except SettingsError as error:
+            problems.append(str(error))
+        else:
+            given |= {name: value} if value is not None else {}
+    return given
+
+
+def _lines(error: ValidationError, given: Mapping[str, Given]) -> Iterator[str]:
+    """Say in one line each what is wrong."""
+    for detail in error.errors(include_url=False):
+        # only tells that another setting, which has its own line, is wrong
+        if detail["type"] == "default_factory_not_called":
+            continue
+        name = str(detail["loc"][0])
+        field = Settings.model_fields[name]
+        about = documented(field)
+        where = given[name].where if name in given else "its default"
+        hint = str(detail.get("ctx", {}).get("error", ""))
+        yield (
+            f"{about.name} ({where}) is {shown(str(detail['input']), secret=about.secret)},"
+            f" but must be {allowed(field)}{'; ' if hint else ''}{hint}"
+        )

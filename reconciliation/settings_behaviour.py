@@ -1,0 +1,141 @@
+"""The settings that say how much is done at once, how long we wait and what is left out; see docs/settings.md."""
+
+from typing import Annotated
+
+from pydantic import ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+from reconciliation import settings_kinds as kind
+from reconciliation.settings_sources import Documented
+
+
+class BehaviourSettings(BaseSettings):
+    """Steps that can be switched off, sizes, retries, the ledger's times, metrics and logs; times in seconds."""
+
+    batch_write_size: Annotated[
+        int,
+        kind.whole_number(1, 500),
+        Documented("threshold.batch.write.size", "The most statements in one batch message to Cassandra."),
+    ] = 10
+    module_aggregates_enabled: Annotated[
+        bool,
+        kind.SWITCH,
+        Documented("activity.module.aggs.enabled", "Whether each unit gets an aggregate row too."),
+    ] = True
+    filter_processed_enrolments: Annotated[
+        bool,
+        kind.SWITCH,
+        Documented(
+            "activity.filter.processed.enrolments",
+            "Whether enrolments that are missing or completed are left alone.",
+        ),
+    ] = True
+    optional_nodes_enabled: Annotated[
+        bool,
+        kind.SWITCH,
+        Documented("activity.optional.nodes.enabled", "Whether optional contents are taken off what is required."),
+    ] = True
+    collection_status_cache_expiry: Annotated[
+        int,
+        kind.whole_number(1, 604_800, unit=" of seconds"),
+        Documented("activity.collection.status.cache.expiry", "How long a course's status is remembered (seconds)."),
+    ] = 3600
+    audit_channel: Annotated[
+        str, kind.SHORT_TEXT, Documented("audit.channel", "The channel that audit events name.")
+    ] = "in.sunbird"
+    ledger_max_open: Annotated[
+        int,
+        kind.whole_number(1, 1_000_000),
+        Documented("ledger.max.open", "The most requests accepted and not yet settled; beyond, Kafka waits."),
+    ] = 10_000
+    ledger_lease: Annotated[
+        float,
+        kind.seconds(1, 3600),
+        Documented("ledger.lease", "How long a claim holds unless it is renewed (seconds)."),
+    ] = 60.0
+    ledger_sweep_after: Annotated[
+        float,
+        kind.seconds(0.1, 3600),
+        Documented("ledger.sweep.after", "How long an entry waits unclaimed before it is sent again (seconds)."),
+    ] = 15.0
+    ledger_sweep_interval: Annotated[
+        float,
+        kind.seconds(0.05, 60),
+        Documented("ledger.sweep.interval", "How often a bridge looks for overdue entries (seconds)."),
+    ] = 0.5
+    ledger_sweep_max_wait: Annotated[
+        float,
+        kind.seconds(0.1, 86_400),
+        Documented(
+            "ledger.sweep.max.wait", "The longest wait of an unclaimed entry, which doubles each time (seconds)."
+        ),
+    ] = 600.0
+    ledger_paid_memory: Annotated[
+        float,
+        kind.seconds(60, 2_592_000),
+        Documented("ledger.paid.memory", "How long sent announcements are remembered (seconds)."),
+    ] = 172_800.0
+    group_size: Annotated[
+        int,
+        kind.whole_number(1, 500),
+        Documented("bridge.group.size", "The most requests that one Celery task carries."),
+    ] = 25
+    poll_records: Annotated[
+        int,
+        kind.whole_number(1, 10_000),
+        Documented("bridge.poll.records", "The most records taken from Kafka at once."),
+    ] = 250
+    worker_threads: Annotated[
+        int,
+        kind.whole_number(1, 256),
+        Documented("worker.threads", "How many tasks one worker runs at once."),
+    ] = 4
+    retry_attempts: Annotated[
+        int,
+        kind.whole_number(1, 100),
+        Documented("retry.attempts", "A request is given up after so many counted tries."),
+    ] = 6
+    retry_backoff_first: Annotated[
+        float,
+        kind.seconds(0.05, 3600),
+        Documented("retry.backoff.first", "The wait before the second try; it doubles with each (seconds)."),
+    ] = 5.0
+    retry_backoff_most: Annotated[
+        float,
+        kind.seconds(0.05, 86_400),
+        Documented("retry.backoff.most", "The longest wait between two tries (seconds)."),
+    ] = 60.0
+    outage_backoff_most: Annotated[
+        float,
+        kind.seconds(0.05, 3600),
+        Documented("outage.backoff.most", "The longest wait between two looks for a lost server (seconds)."),
+    ] = 30.0
+    crash_attempts: Annotated[
+        int,
+        kind.whole_number(1, 100),
+        Documented("crash.attempts", "A request is given up after it ended so many processes."),
+    ] = 3
+    metrics_address: Annotated[
+        str, kind.HOST, Documented("metrics.address", "The address that metrics are served on.")
+    ] = "127.0.0.1"
+    metrics_bridge_port: Annotated[
+        int, kind.PORT_OR_OFF, Documented("metrics.bridge.port", "The port of the bridge's metrics.")
+    ] = 9464
+    metrics_worker_port: Annotated[
+        int, kind.PORT_OR_OFF, Documented("metrics.worker.port", "The port of the worker's metrics.")
+    ] = 9465
+    log_format: Annotated[
+        str, kind.one_of("console", "json"), Documented("log.format", "How log records are written.")
+    ] = "console"
+    log_level: Annotated[
+        str,
+        kind.one_of("debug", "info", "warning", "error", "critical"),
+        Documented("log.level", "The least level that is written."),
+    ] = "info"
+
+    @field_validator("retry_backoff_most")
+    @classmethod
+    def _not_below_first(cls, most: float, others: ValidationInfo) -> float:
+        if most < others.data.get("retry_backoff_first", 0.0):
+            raise ValueError("retry.backoff.first is longer")
+        return most

@@ -1,0 +1,222 @@
+"""What each kind of setting may be: every kind turns a setting's text into its value, or says what is allowed.
+
+See docs/settings.md. A value arrives as text from the environment or the file, and as a plain value from a default.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.0+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
+_CQL_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
+_BROKER = re.compile(r"(?P<host>[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_LARGEST_PORT = 65535
+_REDIS_SCHEMES = frozenset({"redis", "rediss"})
+_SEVERAL_URLS = frozenset({"amqp", "amqps", "sentinel"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value: `allowed` completes the sentence "must be …"; `parse` raises ValueError on anything else.
+
+    A ValueError's own text, where it has one, is a hint that the error's line adds.
+    """
+
+    allowed: str
+    parse: Callable[[str], Any]
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let pydantic validate a field by this kind alone."""
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def _validate(self, value: object) -> Any:
+        if value is None:
+            return None
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        return self.parse(text.strip())
+
+
+def _plain_number(text: str, shape: re.Pattern[str]) -> float:
+    if _SERVICE_LINK.match(text):
+        raise ValueError(
+            "this is a Kubernetes service link, put there for a service of that name: set enableServiceLinks: false"
+            " in the pod's specification, or set this variable"
+        )
+    if shape.fullmatch(text) is None:
+        raise ValueError
+    return float(text)
+
+
+def whole_number(least: int, most: int, *, unit: str = "") -> Kind:
+    """Whole numbers from `least` to `most`, both allowed; `unit` is told with the bounds."""
+
+    def parse(text: str) -> int:
+        number = int(_plain_number(text, _WHOLE_NUMBER))
+        if not least <= number <= most:
+            raise ValueError
+        return number
+
+    return Kind(f"a whole number{unit} from {least} to {most}", parse)
+
+
+def seconds(least: float, most: float) -> Kind:
+    """Spans of time in seconds from `least` to `most`, fractions allowed."""
+
+    def parse(text: str) -> float:
+        number = _plain_number(text, _NUMBER)
+        if not (math.isfinite(number) and least <= number <= most):
+            raise ValueError
+        return number
+
+    return Kind(f"a number of seconds from {least:.15g} to {most:.15g}", parse)
+
+
+def _matching(shape: re.Pattern[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if shape.fullmatch(text) is None:
+            raise ValueError
+        return text
+
+    return parse
+
+
+def _parse_topic(text: str) -> str:
+    if text in {".", ".."}:
+        raise ValueError
+    return _matching(_TOPIC)(text)
+
+
+def _parse_switch(text: str) -> bool:
+    word = text.lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError
+
+
+def _parse_optional_port(text: str) -> int:
+    number = int(_plain_number(text, _WHOLE_NUMBER))
+    if not 0 <= number <= _LARGEST_PORT:
+        raise ValueError
+    return number
+
+
+def _parse_host(text: str) -> str:
+    # one colon and digits is "host:9042", not an IPv6 address
+    if re.fullmatch(r"[^:]+:[0-9]+", text):
+        raise ValueError("the port has a setting of its own")
+    return _matching(_HOST)(text)
+
+
+def _parse_hosts(text: str) -> tuple[str, ...]:
+    return tuple(_parse_host(host.strip()) for host in text.split(","))
+
+
+def _parse_brokers(text: str) -> str:
+    brokers = [broker.strip() for broker in text.split(",")]
+    for broker in brokers:
+        found = _BROKER.fullmatch(broker)
+        if found is None or not 1 <= int(found["port"]) <= _LARGEST_PORT:
+            raise ValueError
+    return ",".join(brokers)
+
+
+def _split_url(text: str) -> SplitResult:
+    # urlsplit drops tabs and line breaks and takes the rest as it is: refuse them before it looks
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError
+    try:
+        parts = urlsplit(text)
+        complete = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # urllib's own words quote the URL, which may hold a password (urllib/parse.py, _NetlocResultMixinBase.port)
+        complete = False
+    if not complete:
+        raise ValueError
+    return parts
+
+
+def _parse_base_path(text: str) -> str:
+    parts = _split_url(text)
+    if parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _check_redis_database(parts: SplitResult) -> None:
+    if re.fullmatch(r"/?[0-9]{0,4}/?", parts.path, re.ASCII) is None or parts.fragment:
+        raise ValueError("after the port comes the number of the database, as in redis://host:6379/0")
+
+
+def _parse_broker_url(text: str) -> str:
+    urls = [_split_url(url) for url in text.split(";")]
+    schemes = {url.scheme for url in urls}
+    if schemes <= _REDIS_SCHEMES and len(urls) == 1:
+        _check_redis_database(urls[0])
+    elif not (schemes <= _SEVERAL_URLS and len(schemes) == 1):
+        raise ValueError
+    return text
+
+
+def _parse_redis_url(text: str) -> str:
+    parts = _split_url(text)
+    if parts.scheme not in _REDIS_SCHEMES:
+        raise ValueError
+    _check_redis_database(parts)
+    return text
+
+
+def _parse_short_text(text: str) -> str:
+    if not 1 <= len(text) <= 128 or not text.isprintable():  # noqa: PLR2004 - the number stands in `allowed`
+        raise ValueError
+    return text
+
+
+def is_redis_url(url: str) -> bool:
+    """Whether a broker's URL names one Redis server, whose URL the ledger can take as it is."""
+    return urlsplit(url).scheme in _REDIS_SCHEMES
+
+
+def one_of(*words: str) -> Kind:
+    """One of these words, in any case; the value is the word as it stands here."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError
+        return text.lower()
+
+    return Kind("one of " + ", ".join(words), parse)
+
+
+SWITCH = Kind("true or false (or yes, no, on, off, 1, 0)", _parse_switch)
+PORT = whole_number(1, _LARGEST_PORT)
+PORT_OR_OFF = Kind(f"a whole number from 1 to {_LARGEST_PORT}, or 0 for off", _parse_optional_port)
+TOPIC = Kind('a Kafka topic\'s name: 1 to 249 letters, digits, ".", "_" and "-" (not "." or ".." alone)', _parse_topic)
+GROUP_ID = Kind('1 to 249 letters, digits, ".", "_" and "-"', _matching(_TOPIC))
+ENVIRONMENT = Kind('1 to 100 letters, digits, ".", "_" and "-"', _matching(_ENVIRONMENT))
+CQL_IDENTIFIER = Kind("a letter followed by at most 47 letters, digits and underscores", _matching(_CQL_IDENTIFIER))
+HOST = Kind("one host name or address, without a port", _parse_host)
+HOSTS = Kind("host names or addresses without ports, separated by commas", _parse_hosts)
+BROKERS = Kind("host:port pairs separated by commas", _parse_brokers)
+BASE_PATH = Kind("an http:// or https:// URL without a query", _parse_base_path)
+BROKER_URL = Kind(
+    "a redis://, rediss://, amqp://, amqps:// or sentinel:// URL with a host"
+    " (amqp, amqps, sentinel: several of one scheme, separated by semicolons)",
+    _parse_broker_url,
+)
+REDIS_URL = Kind("a redis:// or rediss:// URL with a host", _parse_redis_url)
+SHORT_TEXT = Kind("1 to 128 printable characters", _parse_short_text)

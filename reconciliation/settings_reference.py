@@ -1,0 +1,84 @@
+"""Makes docs/settings.md from the catalogue of settings: `python -m reconciliation.settings_reference` prints it."""
+
+import sys
+
+from pydantic.fields import FieldInfo
+
+from reconciliation.settings import Settings, allowed, documented
+from reconciliation.settings_sources import environment_variable
+
+_INTRODUCTION = """\
+# Settings
+
+<!-- Made by `python -m reconciliation.settings_reference > docs/settings.md`: change the catalogue, not this page. -->
+
+## Where a value comes from
+
+The first of these that gives a setting a value wins:
+
+1. the environment;
+2. the file that `CONFIG_FILE` names;
+3. the default.
+
+Empty counts as not set, in both the environment and the file. Blanks around a value are dropped.
+
+A setting's variable is its name in upper case, with one underscore for each run of characters other than letters
+and digits: `kafka.groupId` is `KAFKA_GROUPID`. Some settings have a second spelling, which the Flink job's own
+file uses. Both are accepted in both places. Where one place holds both and they differ, the documented spelling
+(the first in the table) is used, and a warning in the log names them.
+
+`{{env}}` in any value stands for the environment's name, which is `ENV`.
+
+## The file
+
+`CONFIG_FILE` names a HOCON file, and the Flink job's `enrolment-reconciliation.conf` works as it is, together with
+the `base-config.conf` beside it. Keys that mean nothing here are passed over. Details:
+
+- `include "name"` and `include file("name")` are followed, relative to the file they stand in. A file that is not
+  there is an error. URLs, packages and patterns are refused.
+- `${name}` is looked up in the file, then in the environment; `${job.env}` and `${env}` then take `ENV`. A
+  `${name}` that nothing fills is an error, `${?name}` is left out. So where the file has a `job.env` of its own,
+  names that the file builds with `${job.env}` carry that one, whatever `ENV` says.
+- Each of our settings needs a plain value: a block, a list or a duration such as `5 seconds` is an error.
+
+## When something is wrong
+
+A process that starts with a wrong setting ends at once and says so: one line for each, with its name, where it
+stands, what it is and what it may be. User names, passwords and queries in URLs are never shown.
+
+A port that reads `tcp://…` was put there by Kubernetes for a service of that name. Set `enableServiceLinks: false`
+in the pod's specification, or set the variable yourself.
+
+## All settings
+
+| Name | Environment variable | Default | Allowed | What it does |
+|---|---|---|---|---|
+"""
+
+
+def reference() -> str:
+    """Write the whole page, Markdown with a line break at its end."""
+    return _INTRODUCTION + "".join(_row(field) for field in Settings.model_fields.values())
+
+
+def _row(field: FieldInfo) -> str:
+    about = documented(field)
+    names = "<br>".join(f"`{name}`" for name in about.names)
+    variables = "<br>".join(f"`{environment_variable(name)}`" for name in about.names)
+    text = about.about + (" May hold a password, so it is never logged." if about.secret else "")
+    cells = (names, variables, about.default or _default(field.default), allowed(field), text)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return "(none)"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
+    return f"`{value:.15g}`" if isinstance(value, float) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

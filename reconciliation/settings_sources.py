@@ -1,0 +1,112 @@
+"""Where settings come from: the environment, a HOCON file and the names that both use.
+
+See docs/settings.md. Nothing here knows a particular setting; settings.py holds the catalogue.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from reconciliation.settings_hocon import HoconFile
+
+_log = structlog.get_logger(__name__)
+_LONGEST_SHOWN = 120
+_SCHEME_AND_REST = re.compile(r"(?P<scheme>[a-z][a-z0-9+]{0,15})://(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_ADDRESS = re.compile(r"(\*\*\*@)?[a-z0-9._-]*(:[0-9]{1,5})?(/[0-9]{0,4})?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """What a setting is called and what it does.
+
+    `name` is the documented dotted name, `alternatives` are the spellings accepted beside it, `about` says in a
+    sentence what it does, `secret` that its value may hold a password, `default` how documentation tells a default
+    that depends on other settings.
+    """
+
+    name: str
+    about: str
+    alternatives: tuple[str, ...] = ()
+    secret: bool = False
+    default: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every accepted spelling, the documented one first."""
+        return (self.name, *self.alternatives)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One value as a source gave it: its text, and the words that tell the reader of an error where it stands."""
+
+    text: str
+    where: str
+
+
+def environment_variable(name: str) -> str:
+    """Name the environment variable of a dotted name: upper case, anything between letters and digits is one "_"."""
+    return re.sub(r"[^A-Z0-9]+", "_", name.upper())
+
+
+def read_environment(documented: Documented, environment: Mapping[str, str]) -> Given | None:
+    """Find a setting in the environment; None where no spelling is set, or only to an empty text."""
+
+    def look_up(name: str) -> Given | None:
+        variable = environment_variable(name)
+        text = environment.get(variable, "").strip()
+        return Given(text, f"{variable} in the environment") if text else None
+
+    return _choose(documented, look_up)
+
+
+def read_file(documented: Documented, file: HoconFile) -> Given | None:
+    """Find a setting in a HOCON file; None where no spelling is there, or only as null or an empty text.
+
+    Raises SettingsError where the file holds a block, a list or a duration under that name.
+    """
+
+    def look_up(name: str) -> Given | None:
+        text = file.text(name).strip()
+        return Given(text, f"{name} in {file.shown_path}") if text else None
+
+    return _choose(documented, look_up)
+
+
+def _choose(documented: Documented, look_up: Callable[[str], Given | None]) -> Given | None:
+    """Take the first spelling that is given; warn of each later one that says something else."""
+    found = _found(map(look_up, documented.names))
+    if not found:
+        return None
+    chosen, *others = found
+    for other in others:
+        if other.text != chosen.text:
+            _log.warning(
+                "two spellings of one setting differ, the documented one is used",
+                setting=documented.name,
+                used=chosen.where,
+                ignored=other.where,
+            )
+    return chosen
+
+
+def _found(candidates: Iterable[Given | None]) -> list[Given]:
+    return [candidate for candidate in candidates if candidate is not None]
+
+
+def shown(text: str, *, secret: bool) -> str:
+    """Show a value in an error: quoted, on one line, shortened, and with no user or password of a URL.
+
+    Of a secret only the scheme is shown, and the address where it can't be anything else.
+    """
+    # greedy on purpose: an unescaped "/", "@" or "?" in a password must not end the mask early
+    masked = re.sub(r"(?<=://).*@", "***@", text, flags=re.DOTALL)
+    if secret:
+        found = _SCHEME_AND_REST.fullmatch(masked)
+        if found is None:
+            return "(not shown: it may hold a password)"
+        masked = masked if _ADDRESS.fullmatch(found["rest"]) else f"{found['scheme']}://***"
+    quoted = ascii(masked)
+    return quoted if len(quoted) <= _LONGEST_SHOWN else quoted[:_LONGEST_SHOWN] + "…'"

@@ -1,0 +1,174 @@
+"""How Cassandra is reached: connection, prepared statements, and what the driver's errors mean."""
+
+import struct
+from dataclasses import dataclass, fields
+
+from cassandra import (
+    ConsistencyLevel,
+    FunctionFailure,
+    InvalidRequest,
+    ProtocolVersion,
+    RequestValidationException,
+    Unauthorized,
+)
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
+from cassandra.protocol import ConfigurationException, SyntaxException
+from cassandra.query import PreparedStatement, tuple_factory
+
+from reconciliation.errors import ReconciliationError, RequestFailed, SettingsError, StoreUnavailable
+from reconciliation.statements import StatementTexts, Tables, statement_texts
+
+_ROWS_PER_PAGE = 1000
+_FIRST_RECONNECTION_SECONDS = 0.5
+_LONGEST_RECONNECTION_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 5
+
+# What says that the request itself can't be carried out. Anything else may be a server's trouble: it is called an
+# outage, and the probe that the retry policy makes then decides (docs/reliability.md, outages).
+_ERRORS_OF_THE_REQUEST = (
+    RequestValidationException,
+    SyntaxException,
+    ConfigurationException,
+    FunctionFailure,
+    ValueError,
+    TypeError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Where Cassandra is and how it is used.
+
+    `timeout` is in seconds, for each CQL request; `local_datacenter` None means that of the first host that
+    answers; `batch_write_size` is the largest number of aggregate rows in one message. `write_timestamps` False
+    leaves out USING TIMESTAMP everywhere, for servers that can't mix it (docs/reliability.md, write timestamps).
+    """
+
+    hosts: tuple[str, ...]
+    port: int
+    keyspace: str
+    content_consumption_table: str
+    user_enrolments_table: str
+    user_activity_agg_table: str
+    timeout: float = 10.0
+    local_datacenter: str | None = None
+    batch_write_size: int = 10
+    write_timestamps: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStatements:
+    """The statements of `StatementTexts`, by the same names, as this session prepared them."""
+
+    read_consumption: PreparedStatement
+    read_enrolment: PreparedStatement
+    probe: PreparedStatement
+    add_aggregate: PreparedStatement
+    write_enrolment: PreparedStatement
+    write_completed_enrolment: PreparedStatement
+    write_status: PreparedStatement
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open session with everything that it needs."""
+
+    cluster: Cluster
+    session: Session
+    statements: PreparedStatements
+
+
+def connect(config: StoreConfig) -> Connection:
+    """Return an open connection with all statements prepared.
+
+    Raises StoreUnavailable when no host answers, SettingsError when keyspace, table or column isn't there.
+    """
+    tables = Tables(
+        config.keyspace,
+        config.content_consumption_table,
+        config.user_enrolments_table,
+        config.user_activity_agg_table,
+    )
+    texts = statement_texts(tables, write_timestamps=config.write_timestamps)
+    try:
+        cluster = _cluster(config)
+    except Exception as error:
+        # A host's name that can't be resolved is reported here, before any connection.
+        raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
+    try:
+        session = cluster.connect()
+        session.default_fetch_size = _ROWS_PER_PAGE
+        # The statements carry their timestamps themselves, or none at all.
+        session.use_client_timestamp = False
+        return Connection(cluster, session, _prepared(session, texts, tables))
+    except SettingsError:
+        cluster.shutdown()
+        raise
+    except Exception as error:
+        cluster.shutdown()
+        raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
+
+
+def translated(error: Exception) -> ReconciliationError:
+    """Return what a driver's exception means: RequestFailed or StoreUnavailable, with the driver's text."""
+    causes: list[Exception] = [error]
+    if isinstance(error, NoHostAvailable) and error.errors:
+        # What fails while a message is encoded arrives as one cause a host (cassandra/cluster.py,
+        # ResponseFuture._query).
+        causes = list(error.errors.values()) if isinstance(error.errors, dict) else causes
+    # A right that is missing is no request's fault, though the driver counts it among the invalid requests.
+    if all(isinstance(it, _ERRORS_OF_THE_REQUEST) and not isinstance(it, Unauthorized) for it in causes):
+        return RequestFailed(f"Cassandra can't take this request: {causes[0]}")
+    return StoreUnavailable(f"Cassandra did not answer: {type(error).__name__}: {error}")
+
+
+def _cluster(config: StoreConfig) -> Cluster:
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=config.local_datacenter or "")),
+        consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+        request_timeout=config.timeout,
+        row_factory=tuple_factory,
+    )
+    return Cluster(
+        contact_points=list(config.hosts),
+        port=config.port,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        # Everything from Cassandra 2.2 to 5.0 speaks it, and YugabyteDB. Left to itself the driver begins with versions
+        # of another product and connects three times, with warnings (cassandra/cluster.py, protocol_downgrade).
+        protocol_version=ProtocolVersion.V4,
+        connect_timeout=config.timeout,
+        control_connection_timeout=config.timeout,
+        # The driver gives up after 64 attempts unless told otherwise (cassandra/policies.py): an outage may be longer.
+        reconnection_policy=ExponentialReconnectionPolicy(
+            _FIRST_RECONNECTION_SECONDS, _LONGEST_RECONNECTION_SECONDS, max_attempts=None
+        ),
+        # A host that hangs without closing its connections is noticed by these.
+        idle_heartbeat_interval=_HEARTBEAT_SECONDS,
+        idle_heartbeat_timeout=_HEARTBEAT_SECONDS,
+    )
+
+
+def _prepared(session: Session, texts: StatementTexts, tables: Tables) -> PreparedStatements:
+    # An unquoted name is folded to lower case by Cassandra.
+    if tables.keyspace.lower() not in session.cluster.metadata.keyspaces:
+        raise SettingsError(f"lms-cassandra.keyspace is {tables.keyspace!r}: Cassandra has no such keyspace")
+    statements = {}
+    for field in fields(texts):
+        setting, table = _table_of(field.name, tables)
+        try:
+            statement = session.prepare(getattr(texts, field.name))
+        except InvalidRequest as error:
+            raise SettingsError(f"{setting} is {table!r}: Cassandra can't use this table: {error}") from error
+        statement.is_idempotent = True
+        statements[field.name] = statement
+    return PreparedStatements(**statements)
+
+
+def _table_of(statement: str, tables: Tables) -> tuple[str, str]:
+    if statement == "read_consumption":
+        return "lms-cassandra.content_consumption.table", tables.consumption
+    if statement == "add_aggregate":
+        return "lms-cassandra.user_activity_agg.table", tables.aggregates
+    return "lms-cassandra.user_enrolments.table", tables.enrolments

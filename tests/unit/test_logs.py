@@ -1,0 +1,81 @@
+"""What is logged, by us and by libraries, goes one way: to standard error, in the form asked for."""
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import structlog
+
+from reconciliation.logs import configure_logging
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    written = capsys.readouterr()
+    assert written.out == ""
+    return [json.loads(line) for line in written.err.splitlines()]
+
+
+def test_json_is_one_object_a_line_whoever_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info")
+    structlog.get_logger("bridge.poll").info("took records\nfrom Kafka", count=3)
+    logging.getLogger("celery.worker").warning("lost %s", "the broker", extra={"broker": "redis"})
+    logging.getLogger("library").info("said something")
+    ours, celery, library = records(capsys)
+    assert (ours["event"], ours["count"], ours["level"], ours["logger"]) == (
+        "took records\nfrom Kafka",
+        3,
+        "info",
+        "bridge.poll",
+    )
+    assert (celery["event"], celery["broker"], celery["level"]) == ("lost the broker", "redis", "warning")
+    assert library["event"] == "said something"
+    for record in (ours, celery, library):
+        assert datetime.fromisoformat(record["timestamp"]).utcoffset() == timedelta(0)
+
+
+def test_an_exception_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info")
+    try:
+        int("no such thing")
+    except ValueError:
+        structlog.get_logger("ours").exception("it failed")
+        logging.getLogger("theirs").exception("it failed")
+    for record in records(capsys):
+        assert "ValueError: invalid literal" in record["exception"]
+
+
+def test_level_holds_and_noisy_libraries_begin_at_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "debug")
+    structlog.get_logger("ours").debug("kept")
+    for name in ("kombu.connection", "cassandra.cluster", "celery.worker.strategy", "urllib3"):
+        logging.getLogger(name).info("dropped")
+    assert [record["event"] for record in records(capsys)] == ["kept"]
+    configure_logging("json", "error")
+    structlog.get_logger("ours").warning("dropped")
+    logging.getLogger("kombu").warning("dropped")
+    assert records(capsys) == []
+
+
+def test_configured_twice_writes_once_and_console_has_no_colours_in_a_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("json", "info")
+    configure_logging("console", "info")
+    structlog.get_logger("ours").info("ready", port=9464)
+    text = capsys.readouterr().err
+    assert text.count("ready") == 1
+    assert "port=9464" in text
+    assert "\x1b" not in text
