@@ -74,7 +74,7 @@ def unwrap(value: bytes) -> bytes | None:
     """Give the original back from a failed event's value; None where the original had no value.
 
     Raises:
-        InvalidRequest: this is no failed event, or one that carries only a part of its original.
+        InvalidRequest: this is no failed event, one that carries only a part of its original, or one nested too deeply.
 
     """
     fields = read_object(value)
@@ -89,7 +89,11 @@ def unwrap(value: bytes) -> bytes | None:
     if isinstance(encoded, str):
         return _bytes_of_base64(encoded)
     original = _without_ours(fields)
-    return _json(original) if original else None
+    try:
+        return _json(original) if original else None
+    except RecursionError:
+        # how deep reading and writing may go differs between Python's releases
+        raise InvalidRequest("the original is nested too deeply") from None
 
 
 def _whole(value: bytes | None, fail_info: Mapping[str, object]) -> bytes:

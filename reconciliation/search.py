@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from reconciliation.errors import RequestFailed, SearchUnavailable
 from reconciliation.model import CollectionStatus
@@ -90,7 +91,7 @@ class CollectionSearch:
                 stream=True,
             ) as answer:
                 code, body = answer.status_code, self._body(answer)
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             raise _unavailable(error) from error
         if code >= _FIRST_SERVER_ERROR or code == requests.codes.too_many_requests:
             raise SearchUnavailable(f"the search service answered {code}")
@@ -99,10 +100,11 @@ class CollectionSearch:
         return body
 
     def _body(self, answer: requests.Response) -> bytes:
-        # The library's own timeout begins anew with every byte that arrives: a slow trickle would hold us for ever.
+        # The library's own timeout begins anew with every byte that arrives, and its iter_content waits until a chunk
+        # is full (urllib3/response.py, HTTPResponse.stream): a slow trickle would hold us for ever.
         deadline = self._clock() + self._timeout
         body = b""
-        for chunk in answer.iter_content(_CHUNK_BYTES):
+        while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
             body += chunk
             if self._clock() > deadline:
                 raise SearchUnavailable(f"the search service's answer took more than {self._timeout} s")

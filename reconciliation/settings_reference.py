@@ -1,16 +1,19 @@
-"""Makes docs/settings.md from the catalogue of settings: `python -m reconciliation.settings_reference` prints it."""
+"""Makes docs/settings.md, and the table in README.md, from the catalogue of settings: `make settings`."""
 
-import sys
+from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
 from reconciliation.settings import Settings, allowed, documented
 from reconciliation.settings_sources import environment_variable
 
+_MARK = "<!-- settings: made by `make settings` -->\n"
+_END_MARK = "<!-- end of settings -->"
+
 _INTRODUCTION = """\
 # Settings
 
-<!-- Made by `python -m reconciliation.settings_reference > docs/settings.md`: change the catalogue, not this page. -->
+<!-- Made by `make settings`: change the catalogue, not this page. -->
 
 ## Where a value comes from
 
@@ -51,6 +54,9 @@ in the pod's specification, or set the variable yourself.
 
 ## All settings
 
+"""
+
+_HEAD = """\
 | Name | Environment variable | Default | Allowed | What it does |
 |---|---|---|---|---|
 """
@@ -58,7 +64,12 @@ in the pod's specification, or set the variable yourself.
 
 def reference() -> str:
     """Write the whole page, Markdown with a line break at its end."""
-    return _INTRODUCTION + "".join(_row(field) for field in Settings.model_fields.values())
+    return _INTRODUCTION + table()
+
+
+def table() -> str:
+    """Write the table of all settings, one row each."""
+    return _HEAD + "".join(_row(field) for field in Settings.model_fields.values())
 
 
 def _row(field: FieldInfo) -> str:
@@ -80,5 +91,13 @@ def _default(value: object) -> str:
     return f"`{value:.15g}`" if isinstance(value, float) else f"`{value}`"
 
 
+def embedded(readme: str) -> str:
+    """Put the table into README's text, between its two marks."""
+    before, _, rest = readme.partition(_MARK)
+    _, end, after = rest.partition(_END_MARK)
+    return before + _MARK + "\n" + table() + "\n" + end + after
+
+
 if __name__ == "__main__":
-    sys.stdout.write(reference())
+    Path("docs/settings.md").write_text(reference(), encoding="utf-8")
+    Path("README.md").write_text(embedded(Path("README.md").read_text(encoding="utf-8")), encoding="utf-8")

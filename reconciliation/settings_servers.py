@@ -86,7 +86,10 @@ class ServerSettings(BaseSettings):
     cassandra_multi_datacenter: Annotated[
         bool,
         kind.SWITCH,
-        Documented("lms-cassandra.isMultiDCEnabled", "Whether Cassandra spans several data centres."),
+        Documented(
+            "lms-cassandra.isMultiDCEnabled",
+            "Accepted from the Flink job's file; every statement asks for LOCAL_QUORUM either way.",
+        ),
     ] = False
     cassandra_local_datacenter: Annotated[
         str | None,

@@ -120,6 +120,7 @@ def connect(settings: Settings, counters: Counters) -> Connections:
         timeout=settings.cassandra_timeout,
         local_datacenter=settings.cassandra_local_datacenter,
         batch_write_size=settings.batch_write_size,
+        write_timestamps=settings.cassandra_write_timestamps,
     )
     open_store = StoreOpener(lambda: EnrolmentStore.connect(store_config, counters))
     search = None

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from reconciliation.errors import SettingsError
 from reconciliation.settings import Settings, allowed, documented, load_settings
-from reconciliation.settings_reference import reference
+from reconciliation.settings_reference import embedded, reference
 from reconciliation.settings_sources import environment_variable
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -346,3 +346,9 @@ def test_import_reads_no_setting() -> None:
 
 def test_page_is_in_step_with_the_catalogue() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference()
+
+
+def test_the_table_in_the_readme_is_in_step() -> None:
+    readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert embedded(readme) == readme, "run: make settings"
+    assert "| `kafka.groupId` | `KAFKA_GROUPID` |" in readme
