@@ -1,0 +1,57 @@
+# Every target sets up what it needs from python3 (3.11 or newer) and make alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help venv stack stack-down stack-clean demo test settings lint types imports
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(READY) ## Build or refresh .venv (PYTHON=… chooses the interpreter)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing)." >&2; \
+	  echo "Next step: install one and name it: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  echo "Creating $(VENV) with $$($(PYTHON) --version)"; \
+	  $(PYTHON) -m venv --clear $(VENV) || { \
+	    echo "'$(PYTHON) -m venv' does not work." >&2; \
+	    echo "Next step: install your system's package for it (Debian and Ubuntu: python3-venv)." >&2; \
+	    rm -rf $(VENV); exit 1; }; }
+	@echo "Installing the pinned packages (the first time takes a minute or two)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes -r requirements.txt
+	@echo "Installing this project"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps --editable .
+	@touch $@
+
+stack: $(READY) ## Start Kafka, Cassandra and Redis on 127.0.0.1
+	@$(BIN)/python -m devstack up
+
+stack-down: $(READY) ## End them; their data stays
+	@$(BIN)/python -m devstack down
+
+stack-clean: $(READY) ## End them and remove their data
+	@$(BIN)/python -m devstack down --delete
+
+demo: $(READY) ## Run the main job on real input and show it (KEEP=1 leaves everything running)
+	@KEEP="$(KEEP)" $(BIN)/python -m demo
+
+test: $(READY) ## Run every test (ARGS="…" is passed to pytest)
+	@$(BIN)/pytest $(ARGS)
+
+settings: $(READY) ## Write docs/settings.md and README's table from the catalogue
+	@$(BIN)/python -m reconciliation.settings_reference
+
+lint: $(READY) ## Check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY) ## Check types
+	@$(BIN)/mypy
+
+imports: $(READY) ## Check which part imports which
+	@$(BIN)/lint-imports

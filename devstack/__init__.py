@@ -1,0 +1,1 @@
+"""Kafka, Cassandra and Redis as local processes, without Docker and without root."""

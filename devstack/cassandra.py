@@ -1,0 +1,180 @@
+"""Cassandra 5.0 as one node, tuned for a fast start on a small machine."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
+from cassandra.policies import WhiteListRoundRobinPolicy
+
+from devstack.java import find_java
+from devstack.locking import lock_file
+from devstack.maven import ensure_jars
+from devstack.ports import HOST, internal_port
+from devstack.server import Place, Server
+
+HEAP_MEGABYTES = 768
+# What SimpleSnitch calls it.
+DATA_CENTRE = "datacenter1"
+
+_YAML = """\
+cluster_name: devstack
+num_tokens: 1
+partitioner: org.apache.cassandra.dht.Murmur3Partitioner
+listen_address: {host}
+storage_port: {storage}
+rpc_address: {host}
+native_transport_port: {port}
+seed_provider:
+  - class_name: org.apache.cassandra.locator.SimpleSeedProvider
+    parameters:
+      - seeds: "{host}:{storage}"
+endpoint_snitch: SimpleSnitch
+data_file_directories: ["{data}/data"]
+commitlog_directory: "{data}/commitlog"
+hints_directory: "{data}/hints"
+saved_caches_directory: "{data}/saved_caches"
+# Acknowledged means on disk: one killed node stands for a replicated cluster, which would not forget either.
+commitlog_sync: batch
+commitlog_segment_size: 16MiB
+commitlog_total_space: 256MiB
+memtable_heap_space: 96MiB
+memtable_offheap_space: 96MiB
+key_cache_size: 4MiB
+concurrent_reads: 16
+concurrent_writes: 16
+concurrent_counter_writes: 4
+concurrent_compactors: 1
+hinted_handoff_enabled: false
+auto_snapshot: false
+read_request_timeout: 10000ms
+range_request_timeout: 20000ms
+write_request_timeout: 10000ms
+request_timeout: 20000ms
+"""
+
+_LOGGING = """\
+<configuration>
+  <appender name="STDOUT" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%date{ISO8601} %-5level %logger{20} %msg%n</pattern></encoder>
+  </appender>
+  <root level="INFO"><appender-ref ref="STDOUT"/></root>
+  <logger name="com.thinkaurelius.thrift" level="ERROR"/>
+</configuration>
+"""
+
+# Cassandra reaches into these parts of Java 17, which are closed by default.
+_EXPORTS = (
+    "java.base/jdk.internal.misc",
+    "java.base/jdk.internal.ref",
+    "java.base/java.lang.ref",
+    "java.base/sun.nio.ch",
+    "java.management.rmi/com.sun.jmx.remote.internal.rmi",
+    "java.rmi/sun.rmi.registry",
+    "java.rmi/sun.rmi.server",
+    "java.rmi/sun.rmi.transport.tcp",
+    "java.sql/java.sql",
+    "jdk.attach/sun.tools.attach",
+    "jdk.unsupported/sun.misc",
+)
+_OPENS = (
+    "java.base/java.io",
+    "java.base/java.lang",
+    "java.base/java.lang.module",
+    "java.base/java.lang.reflect",
+    "java.base/java.math",
+    "java.base/java.net",
+    "java.base/java.nio",
+    "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/java.util.concurrent.atomic",
+    "java.base/jdk.internal.loader",
+    "java.base/jdk.internal.math",
+    "java.base/jdk.internal.module",
+    "java.base/jdk.internal.ref",
+    "java.base/jdk.internal.reflect",
+    "java.base/jdk.internal.util.jar",
+    "java.base/sun.nio.ch",
+    "jdk.management/com.sun.management.internal",
+)
+
+
+class CassandraServer(Server):
+    """One Cassandra node without JMX; its data centre is DATA_CENTRE."""
+
+    name: ClassVar[str] = "cassandra"
+    start_limit: ClassVar[float] = 180.0
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place, place.ports.cassandra)
+        self._java = Path()
+        self._jars = Path()
+
+    def prepare(self, report: Callable[[str], None]) -> None:
+        """Find Java and put the jars in place."""
+        self._java = find_java()
+        self._jars = ensure_jars(self.name, lock_file(self.name), self.place.cache, report)
+
+    def command(self) -> Sequence[str]:
+        """Write the configuration and return the command line."""
+        configuration = self.folder / "cassandra.yaml"
+        data = self.folder / "data"
+        storage = internal_port(self.folder / "storage-port", self.place.ports)
+        configuration.write_text(_YAML.format(host=HOST, port=self.port, storage=storage, data=data))
+        logging = self.folder / "logback.xml"
+        logging.write_text(_LOGGING)
+        # It measures objects in memory for Cassandra, which guesses without it.
+        (agent,) = self._jars.glob("jamm-*.jar")
+        system = {
+            "cassandra.config": configuration.as_uri(),
+            "cassandra.storagedir": str(data),
+            "cassandra.logdir": str(self.folder),
+            "logback.configurationFile": str(logging),
+            "cassandra.ring_delay_ms": "1",
+            "cassandra.skip_wait_for_gossip_to_settle": "0",
+            "cassandra-foreground": "yes",
+            "java.awt.headless": "true",
+            "java.net.preferIPv4Stack": "true",
+            "jdk.attach.allowAttachSelf": "true",
+        }
+        return [
+            str(self._java),
+            f"-Xms{HEAP_MEGABYTES}m",
+            f"-Xmx{HEAP_MEGABYTES}m",
+            "-XX:+UseSerialGC",
+            "-XX:+ExitOnOutOfMemoryError",
+            f"-XX:ErrorFile={self.folder}/crash-%p.log",
+            f"-javaagent:{agent}",
+            *(f"-D{name}={value}" for name, value in system.items()),
+            *(f"--add-exports={package}=ALL-UNNAMED" for package in _EXPORTS),
+            *(f"--add-opens={package}=ALL-UNNAMED" for package in _OPENS),
+            "-cp",
+            f"{self._jars}/*",
+            "org.apache.cassandra.service.CassandraDaemon",
+        ]
+
+    def request(self, limit: float) -> None:
+        """Connect and run a query."""
+        with session(HOST, self.port, limit) as connected:
+            connected.execute("SELECT release_version FROM system.local", timeout=limit)
+
+
+@contextmanager
+def session(host: str, port: int, limit: float = 30.0) -> Iterator[Session]:
+    """Connect to the one node at `host`:`port`; each request may take `limit` seconds. Closes with the block."""
+    profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([host]), request_timeout=limit)
+    cluster = Cluster(
+        [host],
+        port=port,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        protocol_version=5,
+        connect_timeout=limit,
+        control_connection_timeout=limit,
+        # Nobody here asks for it, and it is read anew after every statement that changes the schema.
+        schema_metadata_enabled=False,
+    )
+    try:
+        yield cluster.connect()
+    finally:
+        cluster.shutdown()

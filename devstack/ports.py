@@ -1,0 +1,107 @@
+"""Where the servers listen: the three public ports, and the internal ones that servers keep for themselves."""
+
+import random
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from devstack.errors import DevstackError
+
+HOST = "127.0.0.1"
+
+# Below the range from which operating systems take ports for outgoing connections (Linux: 32768 and up), so that a
+# restarted server finds its remembered port free.
+_INTERNAL_RANGE = (20_000, 32_000)
+_INTERNAL_TRIES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports that clients connect to, all on 127.0.0.1."""
+
+    kafka: int = 19092
+    cassandra: int = 19042
+    redis: int = 16379
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka's address as clients take it: host:port."""
+        return f"{HOST}:{self.kafka}"
+
+    def redis_url(self, database: int = 0) -> str:
+        """Return Redis's address as a URL that selects `database` (0 to 15)."""
+        return f"redis://{HOST}:{self.redis}/{database}"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Ports":
+        """Return the default ports, moved by DEVSTACK_KAFKA_PORT, DEVSTACK_CASSANDRA_PORT and DEVSTACK_REDIS_PORT.
+
+        Raises DevstackError for a value that is no port number.
+        """
+        chosen = asdict(cls())
+        for server in chosen:
+            name = f"DEVSTACK_{server.upper()}_PORT"
+            text = environment.get(name, "").strip()
+            if not text:
+                continue
+            if not text.isdecimal() or not 0 < int(text) <= 65535:  # noqa: PLR2004 - the highest TCP port
+                raise DevstackError(server, f"{name} is {text!r}, not a port number", f"Set {name} to 1 to 65535.")
+            chosen[server] = int(text)
+        return cls(**chosen)
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on 127.0.0.1:`port` now."""
+    with socket.socket() as candidate:
+        # As the servers themselves do it: connections of a dead server that linger must not count.
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((HOST, port))
+            candidate.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def is_answering(port: int, limit: float = 0.5) -> bool:
+    """Tell whether something accepts connections on 127.0.0.1:`port` within `limit` seconds."""
+    try:
+        socket.create_connection((HOST, port), timeout=limit).close()
+    except OSError:
+        return False
+    return True
+
+
+def holder_of(port: int) -> str:
+    """Name the process that listens on `port`, or say that it can't be seen (another user's, on some systems)."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr.port == port
+                and connection.pid
+            ):
+                return f"{psutil.Process(connection.pid).name()}, process {connection.pid}"
+    except psutil.Error:
+        pass
+    return "a process that can't be seen from here"
+
+
+def internal_port(file: Path, public: Ports) -> int:
+    """Return a server's internal port: the one remembered in `file`, or a new one when that is missing or taken.
+
+    Call it only while the server is down: its own use of the port would count as taken.
+    """
+    remembered = int(file.read_text()) if file.exists() else 0
+    if remembered and is_free(remembered):
+        return remembered
+    for _ in range(_INTERNAL_TRIES):
+        port = random.randint(*_INTERNAL_RANGE)  # noqa: S311 - spreads stacks that start at the same moment
+        if port not in asdict(public).values() and is_free(port):
+            file.write_text(str(port))
+            return port
+    raise DevstackError("stack", "no free internal port was found", "End some of the servers on this machine.")

@@ -1,0 +1,124 @@
+"""Servers for the tests: one stack of their own for the session, fresh names in it for each module.
+
+TEST_KAFKA_PORT, TEST_CASSANDRA_PORT and TEST_REDIS_PORT move it, so that several runs can go side by side. KEEP_STACK=1
+leaves it running and uses it again, which spares local runs the start. A server that can't be had fails the tests.
+"""
+
+import fcntl
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from devstack.ports import HOST, Ports
+from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
+from devstack.stack import Stack
+from devstack.topics import create_topics, topic_names
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_PORTS = Ports(kafka=29092, cassandra=29042, redis=26379)
+
+MakeKeyspace = Callable[[AggregateLayout], str]
+MakeEnvironment = Callable[[], str]
+
+
+def _test_ports() -> Ports:
+    return Ports(
+        kafka=int(os.environ.get("TEST_KAFKA_PORT") or DEFAULT_PORTS.kafka),
+        cassandra=int(os.environ.get("TEST_CASSANDRA_PORT") or DEFAULT_PORTS.cassandra),
+        redis=int(os.environ.get("TEST_REDIS_PORT") or DEFAULT_PORTS.redis),
+    )
+
+
+def _is_kept() -> bool:
+    return os.environ.get("KEEP_STACK") == "1"
+
+
+@contextmanager
+def _ours_alone(file: Path) -> Iterator[None]:
+    """Refuse to start on servers that another run uses: it would lose them in the middle of its tests."""
+    file.parent.mkdir(exist_ok=True)
+    with file.open("w") as handle:
+        try:
+            # The kernel lets go of it when this run ends, however it ends.
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail(
+                "another test run uses these servers: wait for its end, or set TEST_KAFKA_PORT, TEST_CASSANDRA_PORT "
+                "and TEST_REDIS_PORT to free ports"
+            )
+        yield
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The tests' own running servers. A test that harms one brings it back before it ends."""
+    ports = _test_ports()
+    moved = "" if ports == DEFAULT_PORTS else f"-{ports.kafka}-{ports.cassandra}-{ports.redis}"
+    servers = Stack(ROOT / f".devstack-test{moved}", ports)
+    with _ours_alone(ROOT / ".cache" / f"devstack-test{moved}.lock"):
+        if not _is_kept():
+            # What an interrupted run left behind.
+            servers.down(delete=True)
+        servers.up()
+        try:
+            yield servers
+        finally:
+            if not _is_kept():
+                servers.down(delete=True)
+
+
+@pytest.fixture(scope="session")
+def ports(stack: Stack) -> Ports:
+    """Where the tests' servers listen."""
+    return stack.ports
+
+
+@pytest.fixture(scope="session")
+def make_keyspace(ports: Ports) -> Iterator[MakeKeyspace]:
+    """Makes a keyspace of its own, with production's tables in the layout that is asked for; returns its name."""
+    made: list[str] = []
+
+    def make(layout: AggregateLayout) -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        create_keyspace(HOST, ports.cassandra, name, layout)
+        made.append(name)
+        return name
+
+    yield make
+    if _is_kept():
+        for name in made:
+            drop_keyspace(HOST, ports.cassandra, name)
+
+
+@pytest.fixture(scope="module")
+def keyspace(make_keyspace: MakeKeyspace) -> str:
+    """A module's own keyspace, with user_activity_agg as in production."""
+    return make_keyspace(AggregateLayout.USER_IN_PARTITION)
+
+
+@pytest.fixture(scope="module")
+def keyspace_other_layout(make_keyspace: MakeKeyspace) -> str:
+    """A module's own keyspace, with the other PRIMARY KEY of user_activity_agg."""
+    return make_keyspace(AggregateLayout.USER_IN_CLUSTERING)
+
+
+@pytest.fixture(scope="session")
+def make_environment(ports: Ports) -> MakeEnvironment:
+    """Makes an environment of its own: a new value for ENV whose four topics exist; returns that value."""
+
+    def make() -> str:
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        create_topics(ports.bootstrap, topic_names(name))
+        return name
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def environment(make_environment: MakeEnvironment) -> str:
+    """A module's own value for ENV, its four topics created."""
+    return make_environment()
