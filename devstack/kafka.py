@@ -10,7 +10,7 @@ from typing import ClassVar
 from confluent_kafka.admin import AdminClient
 
 from devstack.errors import DevstackError
-from devstack.java import find_java
+from devstack.java import find_java, temporary_folder
 from devstack.locking import lock_file
 from devstack.maven import ensure_jars
 from devstack.ports import HOST, internal_port
@@ -76,7 +76,8 @@ class KafkaServer(Server):
         properties.write_text(_PROPERTIES.format(host=HOST, port=self.port, controller=controller, data=data))
         logging = self.folder / "log4j2.properties"
         logging.write_text(_LOGGING)
-        java = [str(self._java), "-cp", f"{self._jars}/*", f"-Dlog4j2.configurationFile={logging}"]
+        temporary = temporary_folder(self.folder)
+        java = [str(self._java), "-cp", f"{self._jars}/*", f"-Dlog4j2.configurationFile={logging}", temporary]
         if not (data / "meta.properties").exists():
             self._format([*java, "-Xmx128m", "-XX:TieredStopAtLevel=1"], properties)
         options = [f"-Xms{HEAP_MEGABYTES}m", f"-Xmx{HEAP_MEGABYTES}m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]

@@ -96,6 +96,8 @@ class Connections:
         self.publisher.close()
         self.open_store.close()
         self.relations.close()
+        if self.search is not None:
+            self.search.close()
         self.ledger.close()
 
 
