@@ -1,0 +1,250 @@
+"""The bridge's round: take, sort, report what can't be a request, accept, send, commit, sweep.
+
+Each step may be repeated after a failure, and a round that fails is tried again as a whole. So a bridge that is killed
+between any two steps loses nothing: what is not committed is read again, and the ledger knows what it has
+(docs/reliability.md).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from bridge.dispatch import BrokerUnavailable, Dispatcher
+from bridge.intake import Backlog, sort_record
+from bridge.kafka_input import KafkaInput, KafkaUnavailable
+from bridge.metrics import Gauges
+from bridge.pacing import RESUME_SHARE, Hold, Pacing, Reminder
+from bridge.positions import Positions
+from bridge.sweep import Sweeper
+from ledger.ledger import Identity, Ledger
+from reconciliation.counters import Counters
+from reconciliation.errors import LedgerUnavailable
+from reconciliation.failed_topic import FailedTopic
+
+log = structlog.get_logger(__name__)
+
+#: How long one look at Kafka waits for a first record, in seconds.
+POLL_WAIT = 0.2
+#: How often the marks of idle partitions are renewed, in seconds: less is read again when Redis forgets.
+RENEW_INTERVAL = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the bridge works with."""
+
+    ledger: Ledger
+    dispatcher: Dispatcher
+    sweeper: Sweeper
+    failed_topic: FailedTopic
+    counters: Counters
+    gauges: Gauges
+
+
+class _Held(Exception):
+    """Ends a round early: `hold` says why."""
+
+    def __init__(self, hold: Hold, detail: str) -> None:
+        super().__init__(detail)
+        self.hold = hold
+
+
+class Bridge:
+    """One bridge. All of it runs in the thread that calls `run`.
+
+    Args:
+        parts: what it works with.
+        make_input: makes the input, given what is to be called when partitions leave.
+        poll_records: how many records it holds at most.
+        max_open: the ledger's bound.
+
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        make_input: Callable[[Callable[[list[int], bool], None]], KafkaInput],
+        poll_records: int,
+        max_open: int,
+    ) -> None:
+        self._parts = parts
+        self._poll_records = poll_records
+        self._max_open = max_open
+        self._backlog = Backlog()
+        self._positions = Positions()
+        self._pacing = Pacing()
+        self._reminder = Reminder(first=30.0)
+        self._identity: Identity | None = None
+        self._renew_at = 0.0
+        self._input = make_input(self._leave)
+
+    def run(self, is_stopped: Callable[[], bool]) -> None:
+        """Work until `is_stopped` says so, then leave the group in order.
+
+        Raises SettingsError when the ledger's Redis may throw entries away.
+        """
+        try:
+            while not is_stopped():
+                self._take()
+                now = time.monotonic()
+                if self._pacing.may_try(now) and self._has_work(now):
+                    self._round(now)
+        finally:
+            self._input.close()
+            self._parts.dispatcher.close()
+
+    def _take(self) -> None:
+        records = self._input.take(max(1, self._poll_records - len(self._backlog)), POLL_WAIT)
+        if not records:
+            return
+        now_ms = time.time_ns() // 1_000_000
+        skipped = 0
+        for record in records:
+            repeated = self._positions.is_repeated(record.origin.partition, record.origin.offset)
+            work = sort_record(record, repeated, now_ms)
+            skipped += work is None
+            self._backlog.add(record, work)
+        self._parts.counters.total_events.inc(len(records))
+        self._parts.counters.skipped_events.inc(skipped)
+        log.debug("records taken", records=len(records), skipped=skipped)
+
+    def _has_work(self, now: float) -> bool:
+        return (
+            len(self._backlog) > 0
+            or self._pacing.hold is not None
+            or bool(self._input.resting())
+            or self._parts.sweeper.is_due(now)
+        )
+
+    def _round(self, now: float) -> None:
+        try:
+            self._work(now)
+        except LedgerUnavailable as error:
+            self._trouble(Hold.LEDGER_AWAY, str(error))
+        except BrokerUnavailable as error:
+            self._trouble(Hold.BROKER_AWAY, str(error))
+        except KafkaUnavailable as error:
+            self._trouble(Hold.KAFKA_AWAY, str(error))
+        except _Held as held:
+            self._trouble(held.hold, str(held))
+        else:
+            self._well()
+
+    def _work(self, now: float) -> None:
+        ledger = self._parts.ledger
+        identity = ledger.verify()
+        if self._identity is not None and identity != self._identity:
+            self._read_again()
+        elif self._pacing.hold is Hold.LEDGER_AWAY:
+            self._parts.sweeper.put_off(now)
+        self._identity = identity
+        if self._parts.sweeper.is_due(now):
+            self._parts.sweeper.sweep(now)
+            self._parts.gauges.open_requests.set(ledger.open_count())
+            self._parts.gauges.lag.set(self._input.lag())
+        self._begin_partitions(identity)
+        unconfirmed = self._report_failures()
+        full = self._accept()
+        self._positions.advance(self._backlog.shed())
+        self._commit(now)
+        if unconfirmed is not None:
+            raise _Held(Hold.FAILED_TOPIC, unconfirmed)
+        if full:
+            raise _Held(Hold.LEDGER_FULL, f"{self._max_open} requests are open (ledger.max.open)")
+
+    def _read_again(self) -> None:
+        # what Redis lost may be anything since the last commit's oldest open offset: begin every partition anew
+        log.warning("the ledger's Redis restarted or lost its data: unsettled requests are read again")
+        self._backlog.drop(self._positions.partitions())
+        self._positions.drop(self._positions.partitions())
+        self._input.rest()
+        self._parts.sweeper.put_off(time.monotonic())
+
+    def _begin_partitions(self, identity: Identity) -> None:
+        resting = self._input.resting()
+        if not resting:
+            return
+        for partition, committed in self._input.committed(resting).items():
+            start = self._positions.begin(partition, committed, identity, self._input.end(partition))
+            if self._positions.goes_back(partition):
+                log.warning(
+                    "the ledger is another than at the last commit: going back to what was open then",
+                    partition=partition,
+                    committed=committed.offset,
+                    start=start,
+                )
+            self._input.begin(partition, start)
+
+    def _report_failures(self) -> str | None:
+        """Send failed events for what can't be a request; gives the reason when Kafka did not confirm all."""
+        failures = self._backlog.failures()
+        if not failures:
+            return None
+        reports = self._parts.failed_topic.send(failures)
+        confirmed = [record for (record, _), report in zip(failures, reports, strict=True) if report is None]
+        self._backlog.done(confirmed)
+        return next((str(report) for report in reports if report is not None), None)
+
+    def _accept(self) -> bool:
+        """Bring the requests in hand into the ledger and to the broker; says whether the ledger is full."""
+        requests = self._backlog.requests()
+        if not requests:
+            return False
+        ledger = self._parts.ledger
+        if self._pacing.hold is Hold.LEDGER_FULL and ledger.open_count() > RESUME_SHARE * self._max_open:
+            return True
+        acceptance = ledger.accept(requests)
+        # after a failure here the whole list is accepted again, which gives the same tickets
+        self._parts.dispatcher.send(acceptance.tickets)
+        self._backlog.done([request.record for request in requests[: acceptance.accepted]])
+        log.debug("requests accepted", requests=acceptance.accepted, collapsed=acceptance.collapsed)
+        return acceptance.accepted < len(requests)
+
+    def _commit(self, now: float) -> None:
+        renew = now >= self._renew_at
+        if self._identity is None or not (renew or self._positions.is_behind(self._identity)):
+            return
+        self._renew_at = now + RENEW_INTERVAL if renew else self._renew_at
+        ledger = self._parts.ledger
+        oldest = {
+            partition: ledger.oldest_open(self._input.topic, partition) for partition in self._positions.partitions()
+        }
+        # asked afterwards: the offsets above were told by the life of the ledger that the mark names
+        if ledger.verify() != self._identity:
+            return
+        self._positions.committed(self._input.commit(self._positions.due(self._identity, oldest, renew)))
+
+    def _leave(self, partitions: list[int], lost: bool) -> None:
+        if not lost and self._pacing.hold is None:
+            try:
+                self._commit(time.monotonic())
+            except LedgerUnavailable as error:
+                log.info("nothing more is committed: whoever is next reads it again", error=str(error))
+        self._backlog.drop(partitions)
+        self._positions.drop(partitions)
+
+    def _trouble(self, hold: Hold, detail: str) -> None:
+        now = time.monotonic()
+        if self._pacing.hold is not hold:
+            self._reminder.reset()
+        if self._reminder.due(hold, now):
+            log.warning("paused, and tried again until it goes", reason=str(hold), detail=detail)
+        self._pacing.trouble(hold, now)
+        self._input.hold()
+        self._parts.gauges.paused.set(1)
+
+    def _well(self) -> None:
+        if self._pacing.hold is None:
+            return
+        try:
+            self._input.release()
+        except KafkaUnavailable as error:
+            self._trouble(Hold.KAFKA_AWAY, str(error))
+            return
+        ended = self._pacing.well(time.monotonic())
+        self._reminder.reset()
+        self._parts.gauges.paused.set(0)
+        if ended is not None:
+            log.info("resumed", reason=str(ended.hold), seconds=round(ended.lasted, 1))

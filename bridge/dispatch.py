@@ -1,0 +1,112 @@
+"""Sends tickets to the workers through Celery, as a producer only: no task is loaded here."""
+
+import uuid
+from collections.abc import Sequence
+
+import structlog
+from celery import Celery
+from kombu import Connection, Producer
+from kombu.exceptions import KombuError
+
+from ledger.entries import Swept, Ticket
+from ledger.messages import RECONCILE_TASK, encode_message, summary
+
+log = structlog.get_logger(__name__)
+
+# Without a limit kombu tries for ever to connect (kombu/connection.py, Connection.default_channel); one retry is enough
+# to reach the second of two brokers, and the bridge itself tries again later.
+_CONNECT_ONCE = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0, "interval_max": 0.1}
+
+
+class BrokerUnavailable(Exception):
+    """Raised when Celery's broker did not take a message; the message may still arrive, which does no harm."""
+
+
+def make_app() -> Celery:
+    """Make the Celery app that messages are sent with, under the same settings as the workers'.
+
+    Raises SystemExit where these can't be read.
+    """
+    app = Celery("enrolment-reconciliation-bridge", set_as_current=False)
+    # at once, not with the first message: what is wrong with it is told at the start
+    app.config_from_object("celeryconfig", force=True)
+    return app
+
+
+class Dispatcher:
+    """Sends messages through one connection that is held open. Not for use by several threads.
+
+    Args:
+        app: Celery's settings.
+        group_size: how many tickets a message carries at most.
+
+    """
+
+    def __init__(self, app: Celery, group_size: int) -> None:
+        self._app = app
+        self._group_size = group_size
+        self._connection: Connection | None = None
+        self._producer: Producer | None = None
+        self._errors: tuple[type[BaseException], ...] = (KombuError, OSError)
+
+    def send(self, tickets: Sequence[Ticket]) -> None:
+        """Send tickets in groups. Raises BrokerUnavailable; what was sent before may be sent again."""
+        for at in range(0, len(tickets), self._group_size):
+            self._send_group(tickets[at : at + self._group_size])
+
+    def send_swept(self, swept: Sequence[Swept]) -> None:
+        """Send overdue entries, those that must not share a message alone. Raises BrokerUnavailable."""
+        for overdue in swept:
+            if overdue.alone:
+                self._send_group([overdue.ticket])
+        self.send([overdue.ticket for overdue in swept if not overdue.alone])
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            try:
+                connection.close()
+            except (KombuError, OSError) as error:
+                log.debug("closing the broker's connection failed", error=str(error))
+
+    def _send_group(self, tickets: Sequence[Ticket]) -> None:
+        held = self._producer is not None
+        try:
+            self._publish(tickets)
+        except BrokerUnavailable:
+            if not held:
+                raise
+            # a connection that was held may just have been closed by the other side while nothing was sent
+            self._publish(tickets)
+
+    def _publish(self, tickets: Sequence[Ticket]) -> None:
+        described = summary(tickets)
+        producer = self._open()
+        try:
+            self._app.send_task(
+                RECONCILE_TASK,
+                kwargs=encode_message(tickets),
+                # all tries of one request stand under one id in Flower
+                task_id=tickets[0].entry_id if len(tickets) == 1 else str(uuid.uuid4()),
+                argsrepr=described,
+                kwargsrepr=described,
+                producer=producer,
+                retry=False,
+                ignore_result=True,
+            )
+        except self._errors as error:
+            self.close()
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
+    def _open(self) -> Producer:
+        if self._producer is None:
+            self._connection = self._app.connection_for_write(transport_options=_CONNECT_ONCE)
+            self._errors = (
+                KombuError,
+                OSError,
+                *self._connection.connection_errors,
+                *self._connection.channel_errors,
+            )
+            self._producer = self._app.amqp.Producer(self._connection)
+        return self._producer

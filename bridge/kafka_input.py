@@ -1,0 +1,277 @@
+"""The input topic: a Kafka consumer that commits only what it is told to, and never throws away what it is not told to.
+
+All calls come from one thread, and the rebalance callbacks run within `take` and `close` (confluent_kafka serves them
+from poll, consume and close). So between two calls nobody takes a partition from us.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from bridge.pacing import Reminder
+from bridge.positions import Commit, Committed
+from reconciliation.model import Origin, Record
+
+log = structlog.get_logger(__name__)
+
+#: A bridge that was killed leaves its partitions to the others after so many milliseconds.
+SESSION_TIMEOUT_MS = 10_000
+
+_NO_TOPIC = (KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)  # noqa: SLF001 - its public name has the _
+
+#: Called when partitions leave us: which, and whether they are lost (another bridge may own them already).
+OnLeave = Callable[[list[int], bool], None]
+
+
+class KafkaUnavailable(Exception):
+    """Raised when Kafka did not tell or take an offset; the call may be repeated."""
+
+
+class KafkaInput:
+    """The partitions of the input topic that this bridge was given.
+
+    A partition that was just assigned rests until `begin` is called for it. Nothing is connected before the first
+    `take`.
+
+    Args:
+        servers: Kafka's bootstrap servers.
+        topic: the input topic.
+        group_id: the consumer group.
+        timeout: how many seconds a question to Kafka may take.
+        on_leave: told before a revoked partition is given up, and after one was lost.
+
+    """
+
+    def __init__(self, servers: str, topic: str, group_id: str, timeout: float, on_leave: OnLeave) -> None:
+        self.topic = topic
+        self._timeout = timeout
+        self._on_leave = on_leave
+        self._reminder = Reminder()
+        self._resting: set[int] = set()
+        # the next offset to read of each partition that is begun
+        self._next: dict[int, int] = {}
+        self._held = False
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": group_id,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
+                "heartbeat.interval.ms": 2_000,
+                # the longest that one round of the bridge may wait for its servers, with room to spare
+                "max.poll.interval.ms": 300_000,
+                # what is fetched ahead, at most
+                "queued.min.messages": 2_000,
+                "queued.max.messages.kbytes": 16_384,
+                "fetch.message.max.bytes": 1_048_576,
+                # the bridge is no reason for a topic to exist; one that is made later is found within seconds
+                "allow.auto.create.topics": False,
+                "topic.metadata.refresh.interval.ms": 10_000,
+                "reconnect.backoff.max.ms": 5_000,
+                # what is worth an operator's attention comes through error_cb as well, once
+                "log_level": 2,
+                "error_cb": self._report,
+            }
+        )
+        self._consumer.subscribe(
+            [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost_partitions
+        )
+
+    def take(self, most: int, wait: float) -> list[Record]:
+        """Wait up to `wait` seconds for a first record, then give what has arrived, at most `most` records.
+
+        While held, the same wait keeps the bridge in its group, and gives nothing.
+        """
+        first = self._consumer.poll(wait)
+        messages = [] if first is None else [first]
+        if first is not None and first.error() is None and most > 1 and not self._held:
+            messages += self._consumer.consume(most - 1, 0)
+        records = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._report(error)
+                continue
+            record = _record(message)
+            partition = record.origin.partition
+            # a record may slip through before a pause takes hold: it is read again, since every start seeks
+            if not self._held and partition in self._next:
+                self._next[partition] = record.origin.offset + 1
+                records.append(record)
+        if records:
+            self._reminder.reset()
+        return records
+
+    def resting(self) -> list[int]:
+        """List the partitions that are ours and not begun."""
+        return sorted(self._resting)
+
+    def committed(self, partitions: Sequence[int]) -> dict[int, Committed]:
+        """Ask for the group's commits. Raises KafkaUnavailable."""
+        try:
+            found = self._consumer.committed([self._place(number) for number in partitions], timeout=self._timeout)
+        except KafkaException as error:
+            raise KafkaUnavailable(f"the committed offsets are not told: {error.args[0].str()}") from error
+        for place in found:
+            if place.error is not None:
+                raise KafkaUnavailable(f"the committed offset is not told: {place.error.str()}")
+        return {
+            place.partition: Committed(place.offset if place.offset >= 0 else None, place.metadata) for place in found
+        }
+
+    def end(self, partition: int) -> int:
+        """Ask for the offset that the next record to be written will get. Raises KafkaUnavailable."""
+        try:
+            _, end = self._consumer.get_watermark_offsets(self._place(partition), timeout=self._timeout)
+        except KafkaException as error:
+            raise KafkaUnavailable(f"the end of partition {partition} is not told: {error.args[0].str()}") from error
+        return end
+
+    def begin(self, partition: int, offset: int | None) -> None:
+        """Read a resting partition from this offset on, None for its beginning. Raises KafkaUnavailable."""
+        self._go_to(partition, OFFSET_BEGINNING if offset is None else offset)
+        self._resting.discard(partition)
+        self._next[partition] = OFFSET_BEGINNING if offset is None else offset
+
+    def rest(self) -> None:
+        """Let all partitions rest: what was read of them is to be read again from wherever `begin` says."""
+        self._resting.update(self._next)
+        self._next.clear()
+        self._pause(self._resting)
+
+    def hold(self) -> None:
+        """Take nothing until `release`, and stay in the group."""
+        self._held = True
+        self._pause(self._next)
+
+    def release(self) -> None:
+        """Go on where we were. Raises KafkaUnavailable."""
+        if self._held:
+            for partition, offset in self._next.items():
+                self._go_to(partition, offset)
+            self._held = False
+
+    def commit(self, commits: Sequence[Commit]) -> list[Commit]:
+        """Commit offsets with their marks; gives those that Kafka confirmed. A failure is told, not raised."""
+        # the metadata comes along with store_offsets as with commit (tests/integration/bridge)
+        forward = [commit for commit in commits if not commit.renewal]
+        renewals = [commit for commit in commits if commit.renewal]
+        confirmed: list[Commit] = []
+        try:
+            if forward:
+                # store_offsets refuses a partition that is not ours, which an explicit commit would not
+                self._consumer.store_offsets(offsets=self._places(forward))
+                confirmed += _confirmed(forward, self._consumer.commit(asynchronous=False))
+            if renewals:
+                # an offset that stays is not committed without being named
+                confirmed += _confirmed(
+                    renewals, self._consumer.commit(offsets=self._places(renewals), asynchronous=False)
+                )
+        except KafkaException as error:
+            log.warning("a commit failed, the next one makes up for it", error=error.args[0].str())
+        return confirmed
+
+    def lag(self) -> int:
+        """Count the records of our partitions that are not taken yet, as far as the last fetch told."""
+        behind = 0
+        for partition, offset in self._next.items():
+            low, high = self._consumer.get_watermark_offsets(self._place(partition), cached=True)
+            behind += max(0, high - max(offset, low, 0))
+        return behind
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _go_to(self, partition: int, offset: int) -> None:
+        place = self._place(partition, offset)
+        try:
+            # in this order and always with a seek: what a pause remembers is not where we want to go on
+            self._consumer.resume([place])
+            self._consumer.seek(place)
+        except KafkaException as error:
+            self._pause([partition])
+            raise KafkaUnavailable(f"partition {partition} can't be read yet: {error.args[0].str()}") from error
+
+    def _pause(self, partitions: Collection[int]) -> None:
+        places = [self._place(number) for number in partitions]
+        if places:
+            self._consumer.pause(places)
+
+    def _place(self, partition: int, offset: int | None = None) -> TopicPartition:
+        if offset is None:
+            return TopicPartition(self.topic, partition)
+        return TopicPartition(self.topic, partition, offset)
+
+    def _places(self, commits: Sequence[Commit]) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, it.partition, it.offset, it.mark.encode()) for it in commits]
+
+    def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        consumer.incremental_assign(places)
+        # paused at once: where to begin is asked for when the ledger answers
+        numbers = [place.partition for place in places]
+        self._pause(numbers)
+        self._resting.update(numbers)
+        log.info("partitions assigned", partitions=numbers)
+
+    def _on_revoke(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
+        self._leave([place.partition for place in places], lost=False)
+
+    def _on_lost_partitions(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
+        self._leave([place.partition for place in places], lost=True)
+
+    def _leave(self, numbers: list[int], *, lost: bool) -> None:
+        log.info("partitions lost" if lost else "partitions revoked", partitions=numbers)
+        self._on_leave(numbers, lost)
+        for number in numbers:
+            self._resting.discard(number)
+            self._next.pop(number, None)
+
+    def _report(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise KafkaException(error)
+        what = error.name()
+        if not self._reminder.due(what, time.monotonic()):
+            return
+        if error.code() in _NO_TOPIC:
+            log.error(
+                "the input topic does not exist, the bridge waits for it",
+                topic=self.topic,
+                remedy=f"kafka-topics.sh --create --topic {self.topic}, or set kafka.input.topic (KAFKA_INPUT_TOPIC)",
+            )
+        else:
+            log.warning("Kafka reports a problem, the bridge waits and tries again", error=error.str(), code=what)
+
+
+def _record(message: Message) -> Record:
+    key, value = message.key(), message.value()
+    _, timestamp_ms = message.timestamp()
+    return Record(
+        origin=Origin(message.topic() or "", message.partition() or 0, message.offset() or 0, max(0, timestamp_ms)),
+        key=_bytes(key),
+        value=_bytes(value),
+        headers=_headers(message),
+    )
+
+
+def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
+    try:
+        found = message.headers() or []
+    except ValueError:
+        # a header's name that is not UTF-8 is no reason to stand still
+        return ()
+    return tuple((header[0], _bytes(header[1])) for header in found)
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _confirmed(commits: Sequence[Commit], answer: list[TopicPartition] | None) -> list[Commit]:
+    offsets: Mapping[int, int] = {place.partition: place.offset for place in answer or [] if place.error is None}
+    return [commit for commit in commits if offsets.get(commit.partition) == commit.offset]

@@ -1,0 +1,84 @@
+"""When to hold, when to try again, and when to say so. Pure: the time, in seconds, comes in as `now`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+FIRST_WAIT = 0.1
+LONGEST_WAIT = 5.0
+#: The longest wait while the ledger is full: it empties by itself, and learners wait.
+LONGEST_WAIT_FULL = 0.5
+#: A full ledger is filled again once this share of its bound is open at most.
+RESUME_SHARE = 0.8
+
+
+class Hold(StrEnum):
+    """Why the bridge takes nothing from Kafka for the moment."""
+
+    LEDGER_AWAY = "the ledger's Redis does not answer"
+    LEDGER_FULL = "the ledger is full"
+    BROKER_AWAY = "Celery's broker does not answer"
+    KAFKA_AWAY = "Kafka does not answer"
+    FAILED_TOPIC = "Kafka does not confirm failed events"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A hold that is over: why it was and for how many seconds."""
+
+    hold: Hold
+    lasted: float
+
+
+class Pacing:
+    """Holds the bridge while something is away or full, with a wait between tries that doubles up to a limit."""
+
+    def __init__(self) -> None:
+        self.hold: Hold | None = None
+        self._since = 0.0
+        self._tries = 0
+        self._try_at = 0.0
+
+    def trouble(self, hold: Hold, now: float) -> None:
+        """Hold, or go on holding, after a try that failed for this reason."""
+        if self.hold is None:
+            self._since = now
+        if self.hold is not hold:
+            self._tries = 0
+        self.hold = hold
+        longest = LONGEST_WAIT_FULL if hold is Hold.LEDGER_FULL else LONGEST_WAIT
+        self._try_at = now + min(FIRST_WAIT * 2 ** min(self._tries, 10), longest)
+        self._tries += 1
+
+    def well(self, now: float) -> Ended | None:
+        """End the hold after a try that succeeded; gives what ended, None where nothing was held."""
+        if self.hold is None:
+            return None
+        ended = Ended(self.hold, now - self._since)
+        self.hold = None
+        self._tries = 0
+        return ended
+
+    def may_try(self, now: float) -> bool:
+        """Say whether it is time for a try; always while nothing is held."""
+        return self.hold is None or now >= self._try_at
+
+
+class Reminder:
+    """Lets a message that would come again and again through at growing intervals."""
+
+    def __init__(self, first: float = 10.0, longest: float = 300.0) -> None:
+        self._first = first
+        self._longest = longest
+        self._waits: dict[str, tuple[float, float]] = {}
+
+    def due(self, what: str, now: float) -> bool:
+        """Say whether to tell `what` now; the first time always."""
+        next_at, wait = self._waits.get(what, (now, self._first))
+        if now < next_at:
+            return False
+        self._waits[what] = (now + wait, min(wait * 2, self._longest))
+        return True
+
+    def reset(self) -> None:
+        """Forget what was told: it is over."""
+        self._waits.clear()

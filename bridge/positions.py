@@ -1,0 +1,128 @@
+"""Where each partition of ours stands: what is accepted, what is committed, and where to begin. Pure.
+
+A partition is begun anew whenever it is assigned and whenever the ledger's Redis turns out to have forgotten something:
+then from the oldest offset that was open, and everything that existed until now counts as repeated. Nothing is
+committed on such a return before everything up to the old commit is in the ledger again, so that a bridge that dies
+meanwhile returns once more. See docs/reliability.md, "What Redis must be".
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from bridge.marks import CommitMark, decode_mark
+from ledger.ledger import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What Kafka holds of our group for a partition: the next offset to read (None: nothing yet), and its metadata."""
+
+    offset: int | None
+    metadata: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """An offset to commit with its mark; `renewal` says that the offset itself stays as it was committed."""
+
+    partition: int
+    offset: int
+    mark: CommitMark
+    renewal: bool
+
+
+@dataclass(slots=True)
+class _Position:
+    accepted: int | None
+    committed: int | None
+    mark: CommitMark | None
+    repeated_below: int | None
+
+    def is_marked_otherwise(self, identity: Identity) -> bool:
+        return self.mark is not None and self.mark.identity != identity
+
+
+class Positions:
+    """The partitions that are begun, with their offsets."""
+
+    def __init__(self) -> None:
+        self._positions: dict[int, _Position] = {}
+
+    def begin(self, partition: int, committed: Committed, identity: Identity, end: int) -> int | None:
+        """Begin a partition; give the offset of the first record to read, None for the topic's beginning.
+
+        `end` is the offset that the next record to be written will get.
+        """
+        mark = decode_mark(committed.metadata)
+        start, repeated_below = committed.offset, None if mark is None else mark.repeated_below
+        if committed.offset is not None and mark is not None and mark.identity != identity:
+            repeated_below = end
+            if mark.oldest is not None:
+                start = min(mark.oldest, committed.offset)
+        self._positions[partition] = _Position(start, committed.offset, mark, repeated_below)
+        return start
+
+    def goes_back(self, partition: int) -> bool:
+        """Say whether a partition is read again from before its commit."""
+        position = self._positions[partition]
+        return (position.accepted or 0) < (position.committed or 0)
+
+    def is_repeated(self, partition: int, offset: int) -> bool:
+        """Say whether a record may have been answered before."""
+        position = self._positions.get(partition)
+        return position is not None and position.repeated_below is not None and offset < position.repeated_below
+
+    def advance(self, accepted: Mapping[int, int]) -> None:
+        """Note for partitions the first offset that is neither in the ledger nor done with."""
+        for partition, offset in accepted.items():
+            if partition in self._positions:
+                self._positions[partition].accepted = offset
+
+    def partitions(self) -> list[int]:
+        """List the partitions that are begun."""
+        return sorted(self._positions)
+
+    def is_behind(self, identity: Identity) -> bool:
+        """Say whether anything accepted is not committed yet, or is committed with the mark of another ledger."""
+        return any(
+            position.accepted is not None
+            and (
+                position.committed is None
+                or position.accepted > position.committed
+                or (position.accepted == position.committed and position.is_marked_otherwise(identity))
+            )
+            for position in self._positions.values()
+        )
+
+    def due(self, identity: Identity, oldest: Mapping[int, int | None], renew: bool) -> list[Commit]:
+        """Give the commits to make now, for the partitions in `oldest` (each with its oldest open offset).
+
+        A commit whose offset stays is due when its mark names another life of the ledger, and with `renew` also when
+        its oldest offset is out of date.
+        """
+        commits = []
+        for partition, oldest_open in oldest.items():
+            position = self._positions.get(partition)
+            if position is None or position.accepted is None or position.accepted < (position.committed or 0):
+                continue
+            repeated = position.repeated_below
+            if repeated is not None and repeated <= position.accepted:
+                repeated = None
+            mark = CommitMark(identity, oldest_open, repeated)
+            if position.committed is None or position.accepted > position.committed:
+                commits.append(Commit(partition, position.accepted, mark, renewal=False))
+            elif position.is_marked_otherwise(identity) or (renew and position.mark not in (None, mark)):
+                commits.append(Commit(partition, position.accepted, mark, renewal=True))
+        return commits
+
+    def committed(self, commits: Collection[Commit]) -> None:
+        """Note that Kafka confirmed these commits."""
+        for commit in commits:
+            position = self._positions.get(commit.partition)
+            if position is not None:
+                position.committed, position.mark = commit.offset, commit.mark
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Forget partitions that are no longer ours, or that are to begin anew."""
+        for partition in partitions:
+            self._positions.pop(partition, None)

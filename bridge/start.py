@@ -1,0 +1,117 @@
+"""Puts a bridge together from the settings, and runs it until it is told to stop."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import structlog
+from kombu.utils.url import maybe_sanitize_url
+from prometheus_client import CollectorRegistry
+
+from bridge.bridge import Bridge, Parts
+from bridge.dispatch import Dispatcher, make_app
+from bridge.kafka_input import KafkaInput
+from bridge.metrics import Gauges, serve_metrics
+from bridge.sweep import Sweeper
+from ledger.config import ledger_config
+from ledger.ledger import Ledger
+from reconciliation.counters import Counters
+from reconciliation.failed_topic import FailedTopic
+from reconciliation.publisher import EventPublisher
+from reconciliation.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: How long the round in hand may take after SIGTERM, in seconds; what it has not committed is read again.
+GRACE = 8.0
+
+
+def build(settings: Settings) -> Bridge:
+    """Make a bridge with its connections; none of them asks its server anything yet."""
+    registry = CollectorRegistry()
+    counters = Counters(registry)
+    ledger = Ledger(ledger_config(settings))
+    dispatcher = Dispatcher(make_app(), settings.group_size)
+    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
+    parts = Parts(
+        ledger=ledger,
+        dispatcher=dispatcher,
+        sweeper=Sweeper(ledger, dispatcher, settings.ledger_sweep_interval, settings.ledger_lease / 3),
+        failed_topic=FailedTopic(publisher, settings.kafka_output_failed_topic, counters),
+        counters=counters,
+        gauges=Gauges(registry),
+    )
+
+    def make_input(on_leave: Callable[[list[int], bool], None]) -> KafkaInput:
+        return KafkaInput(
+            settings.kafka_broker_servers,
+            settings.kafka_input_topic,
+            settings.kafka_group_id,
+            min(settings.kafka_timeout, GRACE / 2),
+            on_leave,
+        )
+
+    bridge = Bridge(parts, make_input, settings.poll_records, settings.ledger_max_open)
+    serve_metrics(registry, settings.metrics_address, settings.metrics_bridge_port)
+    return bridge
+
+
+class Runner:
+    """Runs a bridge in a thread of its own, so that a signal is heard whatever call the bridge waits in.
+
+    Args:
+        run: the bridge's `run`.
+
+    """
+
+    def __init__(self, run: Callable[[Callable[[], bool]], None]) -> None:
+        self._run = run
+        self._stopped = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run_until_stopped, name="bridge", daemon=True)
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT; whatever ends the bridge before is raised.
+
+        Ends the process with code 0 where the bridge does not end within `GRACE` seconds after the signal.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        self._thread.start()
+        while self._thread.is_alive() and not self._stopped.is_set():
+            self._thread.join(1.0)
+        self._thread.join(GRACE)
+        if self._thread.is_alive():
+            log.warning("stopped in the middle of a round: what it has not committed is read again")
+            os._exit(0)
+        if self._error is not None:
+            raise self._error
+        log.info("the bridge has stopped")
+
+    def _stop(self, number: int, _frame: object) -> None:
+        log.info("stopping after what is in hand; a second signal stops at once", signal=signal.Signals(number).name)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+        self._stopped.set()
+
+    def _run_until_stopped(self) -> None:
+        try:
+            self._run(self._stopped.is_set)
+        except Exception as error:  # noqa: BLE001 - raised again in the main thread
+            self._error = error
+
+
+def run(settings: Settings) -> None:
+    """Run a bridge until SIGTERM or SIGINT. Raises SettingsError when the ledger's Redis is set up wrongly."""
+    bridge = build(settings)
+    log.info(
+        "the bridge starts",
+        topic=settings.kafka_input_topic,
+        group=settings.kafka_group_id,
+        kafka=settings.kafka_broker_servers,
+        broker=maybe_sanitize_url(settings.celery_broker_url),
+        ledger=maybe_sanitize_url(settings.ledger_redis_url),
+        group_size=settings.group_size,
+    )
+    Runner(bridge.run).run()

@@ -1,0 +1,257 @@
+"""Servers that go and come back, and a ledger that is full or forgets: nothing is committed too early, nothing lost."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+from devstack.ports import HOST
+from devstack.redis import find_redis
+from devstack.stack import Stack
+from devstack.topics import create_topics, topic_names
+from tests.integration.bridge.conftest import MakeStand
+from tests.integration.bridge.harness import BridgeStand, learners
+from tests.support.installation import free_port, unique
+from tests.support.kafka import Sent
+from tests.support.processes import Process
+from tests.support.waiting import wait_until
+
+
+def wait_told(bridge: Process, text: str, times: int = 1) -> None:
+    wait_until(f"{text!r} in the bridge's log", lambda: bridge.output().count(text) >= times)
+
+
+def open_ids(stand: BridgeStand, sent: list[Sent]) -> bool:
+    return set(stand.entries()) == {stand.entry_id(place) for place in sent}
+
+
+@pytest.mark.parametrize("harm", ["hangs", "is killed"])
+def test_redis_away_pauses_and_nothing_is_committed_meanwhile(stack: Stack, stand: BridgeStand, harm: str) -> None:
+    sent = stand.send(*learners(5))
+    bridge = stand.bridge()
+    stand.wait_committed()
+    before = stand.commits()
+    server = stack.server("redis")
+    if harm == "hangs":
+        server.stop()
+    else:
+        server.kill()
+    try:
+        sent += stand.send(*learners(40))
+        wait_told(bridge, "paused")
+        assert bridge.is_running
+        assert {number: offset for number, (offset, _) in stand.commits().items()} == {
+            number: offset for number, (offset, _) in before.items()
+        }
+    finally:
+        if harm == "hangs":
+            server.resume()
+        else:
+            server.start()
+    stand.wait_committed()
+    wait_told(bridge, "resumed")
+    assert open_ids(stand, sent)
+    assert {ticket[0] for message in stand.messages() for ticket in message.tickets} == set(stand.entries())
+    bridge.end()
+
+
+@contextmanager
+def second_redis(port: int) -> Iterator[None]:
+    command = [find_redis(), "--port", str(port), "--bind", HOST, "--save", "", "--daemonize", "no"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            yield
+        finally:
+            server.kill()
+
+
+def test_a_broker_away_holds_the_offset_though_the_ledger_is_there(make_stand: MakeStand) -> None:
+    port = free_port()
+    stand = make_stand(CELERY_BROKER_URL=f"redis://{HOST}:{port}/0", LEDGER_SWEEP_AFTER="1")
+    stand.settings["LEDGER_REDIS_URL"] = stand.ports.redis_url(0)
+    sent = stand.send(*learners(30))
+    bridge = stand.bridge()
+    wait_told(bridge, "Celery's broker does not answer")
+    wait_until("the ledger has what was taken", lambda: len(stand.entries()) > 0)
+    assert stand.commits() == {}
+    with second_redis(port):
+        stand.wait_committed()
+        broker: Any = redis.Redis(host=HOST, port=port)
+        assert open_ids(stand, sent)
+        # other messages may follow from the sweep
+        assert broker.llen(f"{stand.group_id}:celery:{stand.group_id}") >= 2
+        bridge.end()
+
+
+def test_a_hanging_redis_is_told_of_without_a_flood(stack: Stack, stand: BridgeStand) -> None:
+    bridge = stand.bridge()
+    wait_told(bridge, "partitions assigned")
+    server = stack.server("redis")
+    server.stop()
+    try:
+        wait_told(bridge, "paused")
+        ends = time.monotonic() + 6
+        wait_until("some tries passed", lambda: time.monotonic() > ends)
+        assert bridge.output().count("paused") == 1
+    finally:
+        server.resume()
+    wait_told(bridge, "resumed")
+
+
+def test_a_full_ledger_pauses_and_goes_on_below_its_bound(make_stand: MakeStand) -> None:
+    stand = make_stand(LEDGER_MAX_OPEN="10")
+    sent = stand.send(*learners(25))
+    bridge = stand.bridge()
+    wait_told(bridge, "paused")
+    assert stand.open_count() == 10
+    held = stand.commits()
+    assert sum(max(offset, 0) for offset, _ in held.values()) <= 10
+
+    settle(stand, list(stand.entries())[:1])
+    ends = time.monotonic() + 2
+    wait_until("some tries passed", lambda: time.monotonic() > ends)
+    assert stand.open_count() == 9, "one below the bound is too few to go on"
+
+    seen = set(stand.entries())
+    while len(seen) < 24:
+        settle(stand, list(stand.entries()))
+        wait_until("more is accepted", lambda: len(stand.entries()) > 0)
+        seen |= set(stand.entries())
+    stand.wait_committed()
+    wait_told(bridge, "resumed")
+    assert seen <= {stand.entry_id(place) for place in sent}
+    bridge.end()
+
+
+def settle(stand: BridgeStand, entry_ids: list[str]) -> None:
+    """Do what a worker does at the end, in the ledger alone."""
+    for entry_id in entry_ids:
+        fields = stand.entries()[entry_id]
+        stand.redis.delete(stand.ledger_prefix + "entry:" + entry_id)
+        stand.redis.zrem(fields["open"], fields["offset"])
+        stand.redis.zrem(stand.ledger_prefix + "due", entry_id)
+        stand.redis.hdel(stand.ledger_prefix + "waiting", fields["enrolment"])
+        stand.redis.decr(stand.ledger_prefix + "count")
+
+
+def test_failed_events_that_kafka_does_not_take_hold_the_offset(make_stand: MakeStand) -> None:
+    environment = unique("test")
+    requests, failed, _, _ = topic_names(environment)
+    stand = make_stand(environment, KAFKA_TIMEOUT="2")
+    create_topics(stand.ports.bootstrap, [requests], partitions=1)
+    stand.send_values(b"garbage")
+    sent = stand.send(*learners(3))
+    bridge = stand.bridge()
+
+    wait_told(bridge, "paused")
+    assert "Kafka does not confirm failed events" in bridge.output()
+    wait_until("requests behind it are accepted all the same", lambda: open_ids(stand, sent))
+    assert stand.commits() == {}
+
+    create_topics(stand.ports.bootstrap, [failed], partitions=1)
+    stand.wait_committed(60)
+    assert [record.event["failInfo"]["event"] for record in stand.failed.records()] == ["garbage"]
+    bridge.end()
+
+
+def test_the_data_of_redis_goes_while_the_bridge_runs(stand: BridgeStand) -> None:
+    sent = stand.send(*learners(30))
+    bridge = stand.bridge()
+    stand.wait_committed()
+    forget(stand)
+    wait_told(bridge, "read again")
+    wait_until("all are there again", lambda: open_ids(stand, sent))
+    assert {entry["repeated"] for entry in stand.entries().values()} == {"1"}
+
+    # what comes afterwards is no repeat, and the commits name the new ledger
+    (later,) = stand.send(*learners(1))
+    stand.wait_committed()
+    assert stand.entries()[stand.entry_id(later)]["repeated"] == "0"
+    epoch = stand.redis.get(stand.ledger_prefix + "epoch")
+    assert epoch is not None
+    wait_until(
+        "the marks name the new ledger",
+        lambda: {mark["epoch"] for _, mark in stand.commits().values()} == {epoch.decode()},
+    )
+    bridge.end()
+
+
+def test_the_data_of_redis_goes_while_no_bridge_runs(stand: BridgeStand) -> None:
+    sent = stand.send(*learners(30))
+    first = stand.bridge()
+    stand.wait_committed()
+    first.end()
+    forget(stand)
+    bridge = stand.bridge()
+    wait_until("all are there again", lambda: open_ids(stand, sent))
+    assert {entry["repeated"] for entry in stand.entries().values()} == {"1"}
+    bridge.end()
+    assert {mark["oldest"] for offset, mark in stand.commits().values() if offset > 0} == {0}
+
+
+def test_only_what_was_open_is_read_again(make_stand: MakeStand) -> None:
+    environment = unique("test")
+    stand = make_stand(environment)
+    create_topics(stand.ports.bootstrap, topic_names(environment), partitions=1)
+    settled = stand.send(*learners(10))
+    bridge = stand.bridge()
+    stand.wait_committed()
+    settle(stand, [stand.entry_id(place) for place in settled])
+    opened = stand.send(*learners(5))
+    stand.wait_committed()
+    bridge.kill()
+    forget(stand)
+    stand.bridge()
+    wait_until("the open ones are there again", lambda: len(stand.entries()) >= 5)
+    stand.send(*learners(1))
+    stand.wait_committed()
+    assert stand.entry_id(opened[0]) in stand.entries()
+    assert len(stand.entries()) == 6
+
+
+def test_a_mark_made_by_hand_makes_records_repeats(make_stand: MakeStand) -> None:
+    environment = unique("test")
+    stand = make_stand(environment)
+    create_topics(stand.ports.bootstrap, topic_names(environment), partitions=1)
+    sent = stand.send(*learners(6))
+    first = stand.bridge()
+    stand.wait_committed()
+    first.end()
+    settle(stand, list(stand.entries()))
+    _, mark = stand.commits()[0]
+    identity = f'"epoch":"{mark["epoch"]}","run":"{mark["run"]}"'
+    stand.commit_by_hand(0, 2, f'{{"v":1,{identity},"oldest":null,"repeated":5}}')
+    stand.bridge()
+    stand.wait_committed()
+    entries = stand.entries()
+    assert [entries[stand.entry_id(place)]["repeated"] for place in sent[2:]] == ["1", "1", "1", "0"]
+    assert len(entries) == 4
+
+
+def forget(stand: BridgeStand) -> None:
+    """Let Redis lose this ledger, as FLUSHALL does."""
+    keys = list(stand.redis.scan_iter(stand.ledger_prefix + "*", count=1000))
+    with stand.redis.pipeline(transaction=True) as together:
+        together.delete(*keys)
+        together.execute()
+
+
+def test_kafka_that_hangs_is_waited_for(stack: Stack, stand: BridgeStand) -> None:
+    bridge = stand.bridge()
+    wait_told(bridge, "partitions assigned")
+    server = stack.server("kafka")
+    server.stop()
+    try:
+        ends = time.monotonic() + 15  # beyond the session's time
+        wait_until("the session is over", lambda: time.monotonic() > ends)
+        assert bridge.is_running
+    finally:
+        server.resume()
+    sent = stand.send(*learners(5))
+    stand.wait_committed(60)
+    assert open_ids(stand, sent)
+    bridge.end()

@@ -1,0 +1,220 @@
+"""The bridge as a process: killed at any step, beside a second one, stopped, set up wrongly, without its servers."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from devstack.ports import HOST
+from devstack.stack import Stack
+from devstack.topics import create_topics, topic_names
+from tests.integration.bridge.conftest import MakeStand
+from tests.integration.bridge.dying import STEPS
+from tests.integration.bridge.harness import BridgeStand, learners
+from tests.integration.bridge.test_bridge_outages import open_ids, wait_told
+from tests.support.installation import free_port, unique
+from tests.support.processes import REPOSITORY
+from tests.support.waiting import wait_until
+
+
+def test_a_bridge_killed_at_any_step_loses_nothing(make_stand: MakeStand) -> None:
+    stands = {step: make_stand() for step in STEPS}
+    sent = {}
+    for step, stand in stands.items():
+        stand.send_values(b"garbage")
+        sent[step] = stand.send(*learners(60))
+        bridge = stand.bridge((sys.executable, "-m", "tests.integration.bridge.dying", step))
+        if step == "in a revoke":
+            stand.wait_committed()
+            bridge.ask_to_end()
+        assert bridge.wait(30) == -signal.SIGKILL
+        bridge.kill()  # it may have ended, and has
+    for stand in stands.values():
+        stand.bridge()
+    for step, stand in stands.items():
+        stand.wait_committed(60)
+        assert open_ids(stand, sent[step]), step
+        assert stand.open_count() == 60, step
+        assert {ticket[0] for message in stand.messages() for ticket in message.tickets} == set(stand.entries()), step
+        assert {record.event["failInfo"]["event"] for record in stand.failed.records()} == {"garbage"}, step
+
+
+def test_a_bridge_killed_again_and_again_loses_nothing(make_stand: MakeStand) -> None:
+    stand = make_stand(BRIDGE_POLL_RECORDS="20", LEDGER_MAX_OPEN="1000000")
+    sent = stand.send(*learners(4_000))
+    for _ in range(3):
+        bridge = stand.bridge()
+        before = stand.open_count()
+        wait_until("it got on", lambda: stand.open_count() > before + 100, 60)  # noqa: B023 - called at once
+        bridge.kill()
+    stand.bridge()
+    stand.wait_committed(60)
+    assert open_ids(stand, sent)
+    assert stand.open_count() == 4_000
+
+
+def test_two_bridges_share_the_partitions_and_one_takes_over(stand: BridgeStand) -> None:
+    first = stand.bridge()
+    wait_told(first, "partitions=[0, 1]")
+    second = stand.bridge()
+    wait_told(second, "partitions assigned")
+    sent = stand.send(*learners(30))
+    stand.wait_committed()
+    second.kill()
+    sent += stand.send(*learners(30))
+    stand.wait_committed(60)
+    assert open_ids(stand, sent)
+    assert stand.open_count() == 60
+    first.end()
+
+
+def test_partitions_move_while_the_ledger_is_full(make_stand: MakeStand) -> None:
+    stand = make_stand(LEDGER_MAX_OPEN="10")
+    stand.send(*learners(40))
+    first = stand.bridge()
+    wait_told(first, "paused")
+    second = stand.bridge()
+    wait_told(second, "partitions assigned")
+    wait_told(second, "paused")
+    assert stand.open_count() == 10
+    assert sum(max(offset, 0) for offset, _ in stand.commits().values()) <= 10
+    first.end()
+    second.end()
+
+
+def test_sigterm_ends_a_busy_bridge_in_order(stand: BridgeStand) -> None:
+    sent = stand.send(*learners(3_000))
+    bridge = stand.bridge()
+    wait_until("it works", lambda: stand.open_count() > 0)
+    started = time.monotonic()
+    bridge.end()
+    assert time.monotonic() - started < 8
+    committed = sum(offset for offset, _ in stand.commits().values())
+    assert committed == stand.open_count(), "what was accepted is committed"
+    assert len(sent) == 3_000
+
+
+@pytest.mark.parametrize("away", ["redis", "kafka"])
+def test_sigterm_ends_a_bridge_whose_servers_hang(stack: Stack, stand: BridgeStand, away: str) -> None:
+    bridge = stand.bridge()
+    wait_told(bridge, "partitions assigned")
+    server = stack.server(away)
+    server.stop()
+    try:
+        ends = time.monotonic() + 3
+        wait_until("it has met the outage", lambda: time.monotonic() > ends)
+        started = time.monotonic()
+        bridge.end()
+        assert time.monotonic() - started < 15
+    finally:
+        server.resume()
+
+
+def test_a_second_sigterm_ends_at_once(stack: Stack, stand: BridgeStand) -> None:
+    bridge = stand.bridge(REDIS_TIMEOUT="30")
+    wait_told(bridge, "partitions assigned")
+    server = stack.server("redis")
+    server.stop()
+    try:
+        stand.send(*learners(1))
+        ends = time.monotonic() + 2
+        wait_until("it waits for Redis", lambda: time.monotonic() > ends)
+        bridge.ask_to_end()
+        wait_told(bridge, "stopping")
+        bridge.ask_to_end()
+        assert bridge.wait(3) == -signal.SIGTERM
+    finally:
+        server.resume()
+    assert stand.commits() == {}
+
+
+def run_bridge(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bridge"],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_wrong_setting_is_one_line() -> None:
+    ended = run_bridge(BRIDGE_GROUP_SIZE="many")
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert "bridge.group.size" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_redis_that_may_evict_is_refused(stand: BridgeStand) -> None:
+    stand.redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        ended = run_bridge(**stand.settings)
+    finally:
+        stand.redis.config_set("maxmemory-policy", "noeviction")
+    assert ended.returncode == 2
+    assert "noeviction" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+def test_kafka_that_is_not_there_is_told_of_and_waited_for(stand: BridgeStand) -> None:
+    bridge = stand.bridge(KAFKA_BROKER_SERVERS=f"{HOST}:{free_port()}")
+    wait_told(bridge, "Kafka reports a problem")
+    ends = time.monotonic() + 4
+    wait_until("more of the same", lambda: time.monotonic() > ends)
+    assert bridge.is_running
+    assert len(bridge.output().splitlines()) <= 5
+    bridge.end()
+
+
+def test_a_missing_topic_is_named_and_waited_for(make_stand: MakeStand) -> None:
+    stand = make_stand(unique("test"))
+    bridge = stand.bridge()
+    wait_told(bridge, "the input topic does not exist")
+    assert f"--create --topic {stand.input_topic}" in bridge.output()
+    create_topics(stand.ports.bootstrap, topic_names(stand.environment))
+    sent = stand.send(*learners(2))
+    stand.wait_committed(60)
+    assert open_ids(stand, sent)
+    bridge.end()
+
+
+def test_a_taken_metrics_port_is_only_told(stand: BridgeStand) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        bridge = stand.bridge(METRICS_BRIDGE_PORT=str(taken.getsockname()[1]))
+        wait_told(bridge, "METRICS_BRIDGE_PORT")
+        sent = stand.send(*learners(1))
+        stand.wait_committed()
+        assert open_ids(stand, sent)
+        bridge.end()
+
+
+def test_passwords_are_not_logged(stand: BridgeStand) -> None:
+    bridge = stand.bridge(CELERY_BROKER_URL=f"redis://:broker-secret@{HOST}:{stand.ports.redis}/0")
+    wait_told(bridge, "the bridge starts")
+    assert "broker-secret" not in bridge.output()
+
+
+def test_the_bridge_loads_neither_cassandra_nor_tasks() -> None:
+    code = (
+        "import sys; from bridge.start import build; from reconciliation.settings import load_settings;"
+        "from ledger.entries import Ticket; bridge = build(load_settings());"
+        "bridge._parts.dispatcher.send([]);"
+        "print([name for name in sys.modules if name.split('.')[0] in ('cassandra', 'tasks', 'worker')])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "METRICS_BRIDGE_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ended.stdout.strip() == "[]"
