@@ -63,8 +63,8 @@ class EventPublisher:
         for at, event in enumerate(events):
             link.produce(event, reports, at, deadline)
         results = reports.wait(deadline)
-        if reports.fatal or link.fatal:
-            self._discard(link)
+        if reports.fatal:
+            link.fatal = True
         return results
 
     def probe(self) -> None:
@@ -82,7 +82,8 @@ class EventPublisher:
             unsent = link.producer.flush(limit)
             if unsent:
                 log.warning("Closed with events that Kafka had not confirmed.", unconfirmed=unsent)
-            link.end()
+            link.give_up()
+            link.join()
 
     def _current(self) -> "_Link":
         with self._lock:
@@ -90,17 +91,13 @@ class EventPublisher:
                 # A producer's threads don't come through a fork, and destroying it would wait for them: it is kept.
                 self._inherited.append(self._link)
                 self._link = None
+            if self._link is not None and self._link.fatal:
+                log.error("The Kafka producer failed for good: a new one takes its place.")
+                self._link.give_up()
+                self._link = None
             if self._link is None:
                 self._link = _Link(self._config)
             return self._link
-
-    def _discard(self, link: "_Link") -> None:
-        with self._lock:
-            if self._link is not link:
-                return
-            self._link = None
-        log.error("The Kafka producer failed for good: the next event gets a new one.")
-        link.end()
 
 
 class _Link:
@@ -134,9 +131,12 @@ class _Link:
                 reports.settle(at, error.args[0])
             return
 
-    def end(self) -> None:
-        """End the thread, which tells all who still wait that their events are given up."""
+    def give_up(self) -> None:
+        """Let the thread end, which tells all who still wait that their events are given up."""
         self._ending.set()
+
+    def join(self) -> None:
+        """Wait for the thread's end."""
         self._thread.join(_POLL_SECONDS + _GRACE_SECONDS)
 
     def _serve(self) -> None:

@@ -79,6 +79,8 @@ class RelationCache:
             host=host,
             port=port,
             db=database,
+            # Every version of Redis speaks it; the newer one needs a server of version 6.
+            protocol=2,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             # One more try at once, since Redis or a proxy may have closed a connection that was idle. The default

@@ -1,0 +1,39 @@
+"""The counters under the names that operators see."""
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from reconciliation.counters import Counters
+
+
+def test_each_counter_is_exported_under_its_name() -> None:
+    registry = CollectorRegistry()
+    counters = Counters(registry)
+    for counter in vars(counters).values():
+        counter.inc(3)
+
+    lines = generate_latest(registry).decode().splitlines()
+
+    assert sorted(line for line in lines if line.endswith("_total 3.0")) == sorted(
+        f"enrolment_reconciliation_{name}_total 3.0"
+        for name in (
+            "total_events_count",
+            "skipped_events_count",
+            "success_events_count",
+            "failed_events_count",
+            "db_read_count",
+            "db_update_count",
+            "cache_hit_count",
+            "cache_miss_count",
+            "retired_consumption_events_count",
+            "processed_enrolment_count",
+            "enrolment_complete_count",
+            "cert_issue_events_count",
+        )
+    )
+
+
+def test_two_sets_of_counters_do_not_meet() -> None:
+    first, second = Counters(CollectorRegistry()), Counters(CollectorRegistry())
+    first.db_reads.inc()
+
+    assert (first.db_reads._value.get(), second.db_reads._value.get()) == (1.0, 0.0)
