@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv stack stack-down stack-clean demo test settings lint types imports
+.PHONY: help venv stack stack-down stack-clean demo demo-stop test settings lint types imports
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ stack-clean: $(READY) ## End them and remove their data
 
 demo: $(READY) ## Run the main job on real input and show it (KEEP=1 leaves everything running)
 	@KEEP="$(KEEP)" $(BIN)/python -m demo
+
+demo-stop: $(READY) ## End what `make demo KEEP=1` left running
+	@$(BIN)/python -m demo stop
 
 test: $(READY) ## Run every test (ARGS="…" is passed to pytest)
 	@$(BIN)/pytest $(ARGS)

@@ -1,0 +1,1 @@
+"""The demonstration: real sync requests through every part, on local servers, shown and checked."""
