@@ -1,0 +1,258 @@
+"""The ledger under every order of events that hypothesis can think of, on a real Redis.
+
+Bridges accept and may die before they commit, messages are lost, doubled and late, workers vanish at any step. The
+model knows only what people are promised: whatever was accepted is settled by an attempt that began after it was
+accepted, there is one attempt per enrolment at a time, and in the end nothing is left.
+"""
+
+import uuid
+from dataclasses import dataclass, field
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from ledger.entries import Claim, RetryLater, Settlement, Spends, Ticket
+from ledger.ledger import Ledger, LedgerConfig
+from reconciliation.model import Completion, Debt, DebtStatus, EnrolmentKey, Origin, Record, SyncRequest
+
+LEASE = 60
+BOUND = 12
+LEARNERS = [EnrolmentKey(f"learner-{n}", "course", "batch") for n in range(4)]
+
+
+@dataclass
+class Attempt:
+    """A worker's attempt, alive until it ends or vanishes; `began` is the model's time of its claim."""
+
+    claim: Claim
+    began: int
+    leased_until: int
+
+
+@dataclass
+class World:
+    now_ms: int = 1_000_000
+    tick: int = 0
+    # the model's time at which each offset was accepted, and the learner that it asks for
+    open: dict[int, tuple[int, EnrolmentKey]] = field(default_factory=dict)
+    messages: list[list[Ticket]] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.next_offset = 0
+        config = LedgerConfig(
+            url=self.url,
+            group_id=uuid.uuid4().hex,
+            max_open=BOUND,
+            lease=LEASE,
+            sweep_after=15,
+            sweep_max_wait=120,
+            paid_memory=100,
+            timeout=5,
+        )
+        self.ledger = Ledger(config, lambda: self.world.now_ms)
+
+    def teardown(self) -> None:
+        try:
+            self.settle_everything()
+        finally:
+            with redis.Redis.from_url(self.url) as client:
+                for key in client.scan_iter(f"{self.ledger._prefix}*", count=1000):
+                    client.delete(key)
+            self.ledger.close()
+
+    # what bridges do
+
+    @rule(learners=st.lists(st.sampled_from(LEARNERS), min_size=1, max_size=5), is_sent=st.booleans())
+    def accept(self, learners: list[EnrolmentKey], is_sent: bool) -> None:
+        requests = [self.request(self.next_offset + at, learner) for at, learner in enumerate(learners)]
+        acceptance = self.ledger.accept(requests)
+        free = BOUND - len(self.world.open)
+        assert acceptance.accepted == min(len(requests), free)
+        self.take_in(requests[: acceptance.accepted], acceptance.tickets, is_sent)
+        self.next_offset += acceptance.accepted
+
+    @precondition(lambda self: self.world.open)
+    @rule(data=st.data(), is_sent=st.booleans())
+    def accept_again_what_is_open(self, data: st.DataObject, is_sent: bool) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.world.open)))
+        request = self.request(offset, self.world.open[offset][1])
+        acceptance = self.ledger.accept([request])
+        assert acceptance.accepted == 1
+        assert self.ledger.open_count() == len(self.world.open)
+        if is_sent and acceptance.tickets:
+            self.world.messages.append(list(acceptance.tickets))
+
+    @rule(is_sent=st.booleans())
+    def sweep(self, is_sent: bool) -> None:
+        for swept in self.ledger.sweep(100):
+            if is_sent:
+                self.world.messages.append([swept.ticket])
+
+    # what the broker does
+
+    @precondition(lambda self: self.world.messages)
+    @rule(data=st.data())
+    def lose_a_message(self, data: st.DataObject) -> None:
+        self.world.messages.pop(data.draw(st.integers(0, len(self.world.messages) - 1)))
+
+    # what workers do
+
+    @precondition(lambda self: self.world.messages)
+    @rule(data=st.data(), is_answered=st.booleans(), comes_again=st.booleans())
+    def claim(self, data: st.DataObject, is_answered: bool, comes_again: bool) -> None:
+        tickets = data.draw(st.sampled_from(self.world.messages))
+        if not comes_again:
+            self.world.messages.remove(tickets)
+        token = uuid.uuid4().hex
+        claims = self.ledger.claim(tickets, token)
+        if not is_answered:
+            assert self.ledger.claim(tickets, token) == claims
+        self.world.tick += 1
+        for claim in claims:
+            self.begin(claim)
+
+    @precondition(lambda self: self.world.attempts)
+    @rule()
+    def a_lease_lapses_and_another_worker_goes_on(self) -> None:
+        self.world.now_ms += (LEASE + 1) * 1000
+        self.world.tick += 1
+        for swept in self.ledger.sweep(100):
+            for claim in self.ledger.claim([swept.ticket], uuid.uuid4().hex):
+                self.begin(claim)
+
+    @precondition(lambda self: self.world.attempts)
+    @rule(data=st.data())
+    def vanish(self, data: st.DataObject) -> None:
+        self.world.attempts.remove(data.draw(st.sampled_from(self.world.attempts)))
+
+    @precondition(lambda self: self.world.attempts)
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        attempt = data.draw(st.sampled_from(self.world.attempts))
+        (held,) = self.ledger.renew([(attempt.claim.entry_id, attempt.claim.token)])
+        if held:
+            attempt.leased_until = self.world.now_ms + LEASE * 1000
+
+    @precondition(lambda self: self.world.attempts)
+    @rule(data=st.data(), spends=st.sampled_from(Spends), delay_ms=st.integers(0, 30_000))
+    def retry(self, data: st.DataObject, spends: Spends, delay_ms: int) -> None:
+        attempt = data.draw(st.sampled_from(self.world.attempts))
+        later = RetryLater(attempt.claim.entry_id, delay_ms, spends, "reason")
+        (ours,) = self.ledger.retry([later], attempt.claim.token)
+        assert ours or attempt.leased_until <= self.world.now_ms
+        self.world.attempts.remove(attempt)
+
+    @precondition(lambda self: self.world.attempts)
+    @rule(data=st.data())
+    def owe_and_settle(self, data: st.DataObject) -> None:
+        attempt = data.draw(st.sampled_from(self.world.attempts))
+        self.end(attempt)
+
+    @precondition(lambda self: self.world.attempts)
+    @rule(data=st.data())
+    def owe_and_vanish(self, data: st.DataObject) -> None:
+        attempt = data.draw(st.sampled_from(self.world.attempts))
+        claim = attempt.claim
+        debt = Debt(claim.entry_id, Completion(claim.request.enrolment, 77), uuid.uuid4().hex)
+        self.ledger.owe([debt], claim.token)
+        self.world.attempts.remove(attempt)
+
+    @rule(seconds=st.sampled_from([1, 14, 16, LEASE + 1, 200]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.now_ms += seconds * 1000
+
+    @invariant()
+    def nothing_is_forgotten(self) -> None:
+        assert self.ledger.open_count() == len(self.world.open)
+        assert self.ledger.oldest_open("requests", 0) == min(self.world.open, default=None)
+
+    # how the model follows
+
+    def request(self, offset: int, learner: EnrolmentKey) -> SyncRequest:
+        record = Record(Origin("requests", 0, offset, offset), b"key", b"{}")
+        return SyncRequest(f"entry-{offset}", learner, record)
+
+    def take_in(self, requests: list[SyncRequest], tickets: tuple[Ticket, ...], is_sent: bool) -> None:
+        self.world.tick += 1
+        for request in requests:
+            self.world.open[request.record.origin.offset] = (self.world.tick, request.enrolment)
+        if is_sent and tickets:
+            self.world.messages.append(list(tickets))
+
+    def begin(self, claim: Claim) -> None:
+        for other in self.world.attempts:
+            if other.claim.request.enrolment == claim.request.enrolment:
+                # whoever still believes to be at it has lost its claim
+                assert other.leased_until <= self.world.now_ms
+        self.world.attempts.append(Attempt(claim, self.world.tick, self.world.now_ms + LEASE * 1000))
+
+    def end(self, attempt: Attempt) -> None:
+        claim = attempt.claim
+        learner = claim.request.enrolment
+        debt = Debt(claim.entry_id, Completion(learner, 77), uuid.uuid4().hex)
+        (status,) = self.ledger.owe([debt], claim.token)
+        before = self.ledger.open_count()
+        (ours,) = self.ledger.settle([Settlement(claim.entry_id, debt.mid)], claim.token)
+        assert ours == (status is DebtStatus.OWED)
+        assert ours or attempt.leased_until <= self.world.now_ms
+        self.world.attempts.remove(attempt)
+        closed = before - self.ledger.open_count()
+        if not ours:
+            assert closed == 0
+            return
+        # this attempt may close only what was accepted before it began, of its own learner; which of these, the ledger
+        # chooses: those that had collapsed into its entry
+        own = claim.request.record.origin.offset
+        gone = [offset for offset in self.world.open if self.is_gone(offset)]
+        assert own in gone
+        assert len(gone) == closed
+        for offset in gone:
+            accepted, asks_for = self.world.open.pop(offset)
+            assert asks_for == learner
+            assert accepted <= attempt.began
+
+    def is_gone(self, offset: int) -> bool:
+        with redis.Redis.from_url(self.url) as client:
+            return client.zscore(f"{self.ledger._prefix}open:requests:0", offset) is None
+
+    def settle_everything(self) -> None:
+        """Give the system time and working processes: everything must come to its end."""
+        self.world.attempts.clear()
+        self.world.messages.clear()
+        for _ in range(300):
+            if not self.world.open:
+                break
+            self.world.now_ms += 30_000
+            for swept in self.ledger.sweep(100):
+                for claim in self.ledger.claim([swept.ticket], uuid.uuid4().hex):
+                    self.world.tick += 1
+                    self.begin(claim)
+            for attempt in list(self.world.attempts):
+                self.end(attempt)
+        assert not self.world.open
+        with redis.Redis.from_url(self.url) as client:
+            left = {
+                key.decode().removeprefix(self.ledger._prefix) for key in client.scan_iter(f"{self.ledger._prefix}*")
+            }
+        assert {key for key in left if not key.startswith("paid:")} <= {"count"}
+
+
+@pytest.mark.parametrize("examples", [150])
+def test_nothing_is_lost_in_any_order(redis_url: str, examples: int) -> None:
+    machine = type("Machine", (LedgerMachine,), {"url": redis_url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
