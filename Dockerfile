@@ -21,7 +21,6 @@ RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
 WORKDIR /app
 COPY LICENSE celeryconfig.py ./
 COPY bridge bridge
-COPY commands commands
 COPY ledger ledger
 COPY reconciliation reconciliation
 COPY tasks tasks

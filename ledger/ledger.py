@@ -186,12 +186,15 @@ class Ledger:
             arguments += [later.entry_id, later.delay_ms, later.spends.value, later.reason]
         return [row == 1 for row in self._run("retry", arguments)]
 
-    def settle(self, settlements: Sequence[Settlement], token: str) -> list[bool]:
-        """End entries that owe nothing more. Says of each whether it was ours."""
+    def settle(self, settlements: Sequence[Settlement], token: str) -> list[int]:
+        """End entries that owe nothing more; gives for each how many requests ended with it.
+
+        These are its own and those that had collapsed into it; none where the claim was gone.
+        """
         arguments: list[str | int] = [token, self._config.paid_memory]
         for settlement in settlements:
             arguments += [settlement.entry_id, settlement.paid_mid or ""]
-        return [row == 1 for row in self._run("settle", arguments)]
+        return [int(closed) for closed in self._run("settle", arguments)]
 
     def sweep(self, most: int) -> list[Swept]:
         """Give at most `most` overdue entries a new generation; each is to be sent again by the caller.

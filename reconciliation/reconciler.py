@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from reconciliation import events, progress
+from reconciliation import progress
 from reconciliation.counters import Counters
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import (
@@ -19,6 +19,7 @@ from reconciliation.errors import (
     RequestFailed,
     SearchUnavailable,
 )
+from reconciliation.events import audit_event, certificate_event, completion_mid
 from reconciliation.model import (
     COMPLETED,
     Attempt,
@@ -209,7 +210,7 @@ class Reconciler:
         if not owing:
             return
         debts = [
-            Debt(work.attempt.entry_id, completion, events.completion_mid(completion)) for work, completion in owing
+            Debt(work.attempt.entry_id, completion, completion_mid(completion)) for work, completion in owing
         ]
         for (work, completion), status in zip(owing, record_debts(debts), strict=True):
             if status is DebtStatus.LOST:
@@ -243,8 +244,8 @@ class Reconciler:
         outgoing: list[OutgoingEvent] = []
         for _, completion in announcing:
             now_ms = self._now_us() // 1000
-            outgoing.append(events.certificate_event(completion, self._topics.certificate, now_ms))
-            outgoing.append(events.audit_event(completion, self._topics.audit, self._topics.channel, now_ms))
+            outgoing.append(certificate_event(completion, self._topics.certificate, now_ms))
+            outgoing.append(audit_event(completion, self._topics.audit, self._topics.channel, now_ms))
         if not outgoing:
             return
         reports = self._publisher.publish(outgoing)

@@ -205,8 +205,8 @@ class AttemptRunner:
         ]
         settlements += [Settlement(claim.entry_id) for claim, _ in sent]
         if settlements:
-            patiently(lambda: self._ledger.settle(settlements, token))
-        self._counters.success_events.inc(len(done))
+            closed = patiently(lambda: self._ledger.settle(settlements, token))
+            self._counters.success_events.inc(sum(closed[: len(done)]))
 
 
 def patiently(step: Callable[[], T]) -> T:

@@ -1,14 +1,14 @@
 -- Ends entries that owe nothing more, and closes every offset they stand for.
 -- ARGV: now, token, seconds to remember a paid mid, then 2 an entry: id, mid paid or ''.
--- Returns 1 for each entry that was ours, else 0. Deletions come first: a Redis that is out of memory
+-- Returns for each entry how many requests ended with it, 0 where the claim was gone. Deletions come first: a Redis that is out of memory
 -- refuses a script's first growing command, but none after one that has written (docs/reliability.md).
 local rows = {}
 for at = 4, #ARGV, 2 do
   local id, entry = ARGV[at], entry_key(ARGV[at])
   local seen = redis.call('HMGET', entry, 'token', 'enrolment', 'open', 'offset')
-  local ours = seen[1] == ARGV[2]
-  if ours then
-    local closed = redis.call('ZREM', seen[3], seen[4])
+  local closed = 0
+  if seen[1] == ARGV[2] then
+    closed = redis.call('ZREM', seen[3], seen[4])
     local also = redis.call('LRANGE', also_key(id), 0, -1)
     for n = 1, #also, 2 do closed = closed + redis.call('ZREM', also[n], also[n + 1]) end
     redis.call('DEL', entry, also_key(id))
@@ -22,6 +22,6 @@ for at = 4, #ARGV, 2 do
   end
   -- an announcement that Kafka confirmed is remembered even by an attempt that lost its claim meanwhile
   if ARGV[at + 1] ~= '' then redis.call('SET', paid_key(ARGV[at + 1]), 1, 'EX', ARGV[3]) end
-  rows[#rows + 1] = ours and 1 or 0
+  rows[#rows + 1] = closed
 end
 return rows

@@ -113,7 +113,7 @@ def test_repeats_of_a_waiting_enrolment_collapse_and_close_with_it(ledger: Ledge
     assert [ticket.entry_id for ticket in acceptance.tickets] == ["entry-1", "entry-3"]
     assert (acceptance.accepted, acceptance.collapsed, ledger.open_count()) == (4, 2, 4)
     claim_one(ledger, acceptance.tickets[0])
-    ledger.settle([Settlement("entry-1")], "token")
+    assert ledger.settle([Settlement("entry-1")], "token") == [3]
     assert ledger.open_count() == 1
     assert ledger.oldest_open("requests", 0) == 3
 
@@ -240,7 +240,7 @@ def test_an_attempt_that_lost_its_claim_can_do_nothing(ledger: Ledger, clock: Cl
     assert ledger.owe([debt], "late") == [DebtStatus.LOST]
     assert ledger.owe_failures([("entry-1", FinalFailure("C", "e", 1, 2))], "late") == [DebtStatus.LOST]
     assert ledger.retry([RetryLater("entry-1", 0, Spends.ATTEMPT, "")], "late") == [False]
-    assert ledger.settle([Settlement("entry-1")], "late") == [False]
+    assert ledger.settle([Settlement("entry-1")], "late") == [0]
     assert ledger.open_count() == 1
 
 

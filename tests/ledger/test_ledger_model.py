@@ -202,13 +202,13 @@ class LedgerMachine(RuleBasedStateMachine):
         debt = Debt(claim.entry_id, Completion(learner, 77), uuid.uuid4().hex)
         (status,) = self.ledger.owe([debt], claim.token)
         before = self.ledger.open_count()
-        (ours,) = self.ledger.settle([Settlement(claim.entry_id, debt.mid)], claim.token)
+        (closed,) = self.ledger.settle([Settlement(claim.entry_id, debt.mid)], claim.token)
+        assert closed == before - self.ledger.open_count()
+        ours = closed > 0
         assert ours == (status is DebtStatus.OWED)
         assert ours or attempt.leased_until <= self.world.now_ms
         self.world.attempts.remove(attempt)
-        closed = before - self.ledger.open_count()
         if not ours:
-            assert closed == 0
             return
         # this attempt may close only what was accepted before it began, of its own learner; which of these, the ledger
         # chooses: those that had collapsed into its entry

@@ -1,0 +1,1 @@
+"""What integration tests share: the real processes, topics, tables and relation sets of one installation."""

@@ -1,0 +1,232 @@
+"""One environment of the product: its topics, keyspace, relation sets and ledger, its bridge and workers."""
+
+import socket
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from devstack.ports import HOST, Ports
+from devstack.topics import topic_names
+from tests.support.events import audit_learner, certificate_learner, encoded, sync_event
+from tests.support.kafka import GroupOffsets, Received, Sender, Sent, TopicReader
+from tests.support.processes import BRIDGE, WORKER, Process
+from tests.support.relations import RelationSets
+from tests.support.tables import Learner, Tables
+from tests.support.waiting import USUAL_LIMIT, wait_until
+
+_METRICS_PREFIX = "enrolment_reconciliation_"
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The events that stand on the topics for one learner."""
+
+    certificates: list[Received]
+    audits: list[Received]
+
+
+def unique(prefix: str) -> str:
+    """Make an id that no other test uses."""
+    return f"{prefix}-{uuid.uuid4().hex[:10]}"
+
+
+def new_learner(course: str | None = None) -> Learner:
+    """Name a learner that no other test uses, in a new course unless one is given."""
+    return Learner(unique("user"), course or unique("do"), unique("batch"))
+
+
+def free_port() -> int:
+    """Find a port that nothing listens on now."""
+    with socket.socket() as found:
+        found.bind((HOST, 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+class Installation:
+    """A bridge and a worker on names of their own; `start` starts both, leaving the block ends them in order.
+
+    Args:
+        ports: where the servers are.
+        environment: ENV; its topics exist.
+        keyspace: its tables exist.
+        logs: a folder for the processes' output.
+        settings: more variables for both processes.
+        relation_database: where the relation sets lie.
+        settings_alone: whether the processes are told nothing but `settings`.
+
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        environment: str,
+        keyspace: str,
+        logs: Path,
+        settings: Mapping[str, str] | None = None,
+        relation_database: int = 10,
+        *,
+        settings_alone: bool = False,
+    ) -> None:
+        self.ports = ports
+        self.environment = environment
+        self.keyspace = keyspace
+        self.group_id = f"{environment}-enrolment-reconciliation-group"
+        self.metrics_ports = {"bridge": free_port(), "worker": free_port()}
+        own = {
+            "ENV": environment,
+            "KAFKA_BROKER_SERVERS": ports.bootstrap,
+            "LMS_CASSANDRA_HOST": HOST,
+            "LMS_CASSANDRA_PORT": str(ports.cassandra),
+            "LMS_CASSANDRA_KEYSPACE": keyspace,
+            "REDIS_HOST": HOST,
+            "REDIS_PORT": str(ports.redis),
+            "CELERY_BROKER_URL": ports.redis_url(0),
+            "METRICS_BRIDGE_PORT": str(self.metrics_ports["bridge"]),
+            "METRICS_WORKER_PORT": str(self.metrics_ports["worker"]),
+        }
+        self.settings = {**({} if settings_alone else own), **(settings or {})}
+        self.bridge = Process("bridge", BRIDGE, self.settings, logs / f"{environment}-bridge.log")
+        self.worker = Process("worker", WORKER, self.settings, logs / f"{environment}-worker.log")
+        self.input_topic, failed, audit, certificate = topic_names(environment)
+        self.failed = TopicReader(ports.bootstrap, failed)
+        self.audits = TopicReader(ports.bootstrap, audit)
+        self.certificates = TopicReader(ports.bootstrap, certificate)
+        self.tables = Tables(HOST, ports.cassandra, keyspace)
+        self.relations = RelationSets(HOST, ports.redis, relation_database)
+        self._sender = Sender(ports.bootstrap, self.input_topic)
+        self._offsets = GroupOffsets(ports.bootstrap, self.input_topic, self.group_id)
+        self._redis = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=20)
+
+    @property
+    def processes(self) -> tuple[Process, Process]:
+        """The bridge and the worker."""
+        return self.bridge, self.worker
+
+    def start(self) -> Self:
+        """Start bridge and worker."""
+        for process in self.processes:
+            process.start()
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.end()
+        finally:
+            for process in self.processes:
+                process.kill()
+            for part in (self.failed, self.audits, self.certificates, self.tables, self.relations):
+                part.close()
+            self._redis.close()
+
+    def end(self) -> None:
+        """End both processes with SIGTERM and insist on exit code 0."""
+        running = [process for process in self.processes if process.is_running]
+        for process in running:
+            process.ask_to_end()
+        for process in running:
+            code = process.wait()
+            assert code == 0, f"the {process.name} ended with {code} on SIGTERM\n{process.told()}"
+
+    def send(self, *learners: Learner) -> list[Sent]:
+        """Send a request for each learner, as the course service does."""
+        return self.send_records((learner.user.encode(), encoded(sync_event(learner))) for learner in learners)
+
+    def send_records(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> list[Sent]:
+        """Send (key, value) pairs to the input topic."""
+        return self._sender.send(records)
+
+    def sync(self, *learners: Learner, limit: float = USUAL_LIMIT) -> None:
+        """Send a request for each learner and wait until all are settled."""
+        self.send(*learners)
+        self.wait_settled(limit)
+
+    def wait_settled(self, limit: float = USUAL_LIMIT) -> None:
+        """Wait until everything on the input topic is committed and the ledger holds nothing that is open."""
+        wait_until(
+            f"all requests of {self.environment} settled",
+            lambda: self._watched(self._is_settled),
+            limit,
+        )
+        assert self.leftovers() == []
+
+    def wait_accepted(self, limit: float = USUAL_LIMIT) -> None:
+        """Wait until everything on the input topic is committed, settled or not."""
+        wait_until(
+            f"all requests of {self.environment} accepted",
+            lambda: self._watched(lambda: not self._offsets.behind()),
+            limit,
+        )
+
+    def behind(self) -> dict[int, int]:
+        """For each partition of the input topic how many records are not committed, where any are."""
+        return self._offsets.behind()
+
+    def open_count(self) -> int:
+        """How many requests the ledger holds open."""
+        return int(self._redis.get(self._ledger_prefix + "count") or 0)
+
+    def spent(self) -> list[tuple[int, int]]:
+        """Of each open entry of the ledger, how many attempts and how many waits it has behind it."""
+        keys = list(self._redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
+        found = [self._redis.hmget(key, "attempts", "waits") for key in keys]
+        return [(int(attempts), int(waits)) for attempts, waits in found if attempts is not None and waits is not None]
+
+    def leftovers(self) -> list[str]:
+        """Keys of the ledger that belong to requests; none may be left when all are settled."""
+        kept = ("count", "epoch", "paid:")
+        names = [
+            key.decode().removeprefix(self._ledger_prefix)
+            for key in self._redis.scan_iter(self._ledger_prefix + "*", count=1000)
+        ]
+        return sorted(name for name in names if not name.startswith(kept))
+
+    def announced(self, learner: Learner) -> Announced:
+        """Return the events of one learner."""
+        return Announced(
+            [record for record in self.certificates.records() if certificate_learner(record) == learner],
+            [record for record in self.audits.records() if audit_learner(record) == learner],
+        )
+
+    def failures(self, learner: Learner) -> list[dict[str, Any]]:
+        """Return the failed events of one learner."""
+        events = [record.event for record in self.failed.records()]
+        return [event for event in events if event.get("edata", {}).get("userId") == learner.user]
+
+    def metrics(self, process: str) -> dict[str, float]:
+        """Scrape "bridge" or "worker"; gives our counters and gauges by name, without our prefix."""
+        address = f"http://{HOST}:{self.metrics_ports[process]}/metrics"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            text = answer.read().decode()
+        return {
+            sample.name.removeprefix(_METRICS_PREFIX): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name.startswith(_METRICS_PREFIX)
+        }
+
+    @property
+    def _ledger_prefix(self) -> str:
+        return f"enrolment-reconciliation:{{{self.group_id}}}:"
+
+    def _is_settled(self) -> bool:
+        # in this order: what is committed is in the ledger already
+        return not self._offsets.behind() and self.open_count() == 0
+
+    def _watched(self, look: Callable[[], bool]) -> bool:
+        for process in self.processes:
+            process.check_alive()
+        return look()

@@ -1,0 +1,153 @@
+"""Kafka as tests use it: send to the input topic, read everything of the others, ask for the group's offsets."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+_LIMIT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Where a record that a test sent lies."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One record that the product sent."""
+
+    key: bytes | None
+    value: bytes
+    headers: dict[str, bytes]
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """The value as JSON."""
+        event: dict[str, Any] = json.loads(self.value)
+        return event
+
+
+class Sender:
+    """Sends records to one topic and waits until Kafka has them."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "acks": "all", "log_level": 0})
+
+    def send(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> list[Sent]:
+        """Send (key, value) pairs in their order; gives the place of each."""
+        sent: dict[int, Sent] = {}
+        problems: list[str] = []
+        total = 0
+        for number, (key, value) in enumerate(records):
+
+            def delivered(error: object, message: Any, number: int = number) -> None:
+                if error is not None:
+                    problems.append(str(error))
+                else:
+                    sent[number] = Sent(message.partition(), message.offset(), message.timestamp()[1])
+
+            self._producer.produce(self._topic, value=value, key=key, on_delivery=delivered)
+            self._producer.poll(0)
+            total += 1
+        self._producer.flush(_LIMIT_SECONDS)
+        assert problems == []
+        assert len(sent) == total
+        return [sent[number] for number in range(total)]
+
+
+def _admin(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+
+class TopicEnds:
+    """Says where the partitions of a topic end.
+
+    Asked over a connection of its own: on a consumer's, the question would wait behind a fetch that waits for records.
+    """
+
+    def __init__(self, admin: AdminClient, topic: str) -> None:
+        self._topic = topic
+        self._admin = admin
+        self._partitions: list[int] = []
+
+    def now(self) -> dict[int, int]:
+        """For each partition the offset that its next record will get."""
+        if not self._partitions:
+            found = self._admin.list_topics(self._topic, timeout=_LIMIT_SECONDS).topics[self._topic].partitions
+            self._partitions = sorted(found)
+        latest: Any = OffsetSpec  # untyped where the library defines it
+        asked = {TopicPartition(self._topic, number): latest.latest() for number in self._partitions}
+        answers = self._admin.list_offsets(asked, request_timeout=_LIMIT_SECONDS)
+        return {place.partition: answer.result(_LIMIT_SECONDS).offset for place, answer in answers.items()}
+
+
+class TopicReader:
+    """Reads a topic from its beginning; `records` gives everything that lies there now."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        self._read: list[Received] = []
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"reader-of-{topic}",
+                "enable.auto.commit": False,
+                "log_level": 0,
+                "allow.auto.create.topics": False,
+            }
+        )
+        self._ends = TopicEnds(_admin(bootstrap), topic)
+        self._next: dict[int, int] = {}
+
+    def records(self) -> list[Received]:
+        """Return all records, those of one partition in their order."""
+        ends = self._ends.now()
+        if not self._next:
+            self._next = dict.fromkeys(ends, 0)
+            self._consumer.assign([TopicPartition(self._topic, number, 0) for number in ends])
+        while any(self._next[number] < end for number, end in ends.items()):
+            message = self._consumer.poll(_LIMIT_SECONDS)
+            assert message is not None, f"{self._topic}: no record within {_LIMIT_SECONDS:.0f} s; {self._next}, {ends}"
+            assert message.error() is None, f"{self._topic}: {message.error()}"
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            self._next[partition] = offset + 1
+            headers: Any = message.headers() or []  # the library's types know only one of the forms it returns
+            key, value = message.key(), message.value()
+            assert isinstance(key, bytes | None)
+            assert isinstance(value, bytes)
+            self._read.append(Received(key, value, dict(headers)))
+        return list(self._read)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+
+class GroupOffsets:
+    """What a consumer group has committed, beside where its topic ends."""
+
+    def __init__(self, bootstrap: str, topic: str, group_id: str) -> None:
+        self._topic = topic
+        self._group_id = group_id
+        self._admin = _admin(bootstrap)
+        self._ends = TopicEnds(self._admin, topic)
+
+    def behind(self) -> dict[int, int]:
+        """For each partition that is not wholly committed, how many records are missing."""
+        request = [ConsumerGroupTopicPartitions(self._group_id)]
+        answer = self._admin.list_consumer_group_offsets(request)[self._group_id].result(_LIMIT_SECONDS)
+        committed = {it.partition: it.offset for it in answer.topic_partitions or [] if it.topic == self._topic}
+        lags = {number: end - max(committed.get(number, 0), 0) for number, end in self._ends.now().items()}
+        return {number: lag for number, lag in lags.items() if lag > 0}

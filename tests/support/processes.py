@@ -1,0 +1,113 @@
+"""Starts the bridge and workers as their users do, and ends them by their process ids."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+BRIDGE = (sys.executable, "-m", "bridge")
+WORKER = (str(Path(sys.executable).parent / "celery"), "-A", "worker", "worker")
+
+#: How long SIGTERM may take; what the documentation asks operators to grant.
+GRACE_SECONDS = 60.0
+
+_SHOWN_CHARACTERS = 6_000
+
+
+class Process:
+    """One process of the product; its output goes to `log`, which later starts append to."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._command = list(command)
+        # nothing else is inherited: a variable of the machine must not change what is tested
+        self._environment = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment}
+        self._running: subprocess.Popen[bytes] | None = None
+        self._may_end = False
+
+    @property
+    def pid(self) -> int:
+        """The process's id; raises AssertionError when it was never started."""
+        assert self._running is not None, f"the {self.name} was never started"
+        return self._running.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended, None while it runs or before it was started."""
+        return None if self._running is None else self._running.poll()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self._running is not None and self._running.poll() is None
+
+    def start(self) -> None:
+        """Start the process; it must not run."""
+        assert not self.is_running, f"the {self.name} runs already"
+        self._may_end = False
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._running = subprocess.Popen(
+                self._command,
+                cwd=REPOSITORY,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM."""
+        self._may_end = True
+        os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self, limit: float = GRACE_SECONDS) -> int:
+        """Wait until the process has ended and return its exit code; AssertionError with its log after `limit`."""
+        assert self._running is not None
+        try:
+            return self._running.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the {self.name} did not end within {limit:.0f} s\n{self.told()}") from None
+
+    def end(self) -> None:
+        """Send SIGTERM, and insist that the process ends in time with exit code 0."""
+        if not self.is_running:
+            return
+        self.ask_to_end()
+        code = self.wait()
+        assert code == 0, f"the {self.name} ended with {code} on SIGTERM\n{self.told()}"
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait until the process is gone; nothing happens when it is."""
+        self._may_end = True
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait(10)
+
+    def check_alive(self) -> None:
+        """Raise AssertionError, with the log, when a started process has ended by itself."""
+        if self._running is not None and not self._may_end and not self.is_running:
+            raise AssertionError(f"the {self.name} ended with {self.exit_code}\n{self.told()}")
+
+    def resident_megabytes(self) -> float:
+        """Memory that the process and its children hold now, in MiB."""
+        own = psutil.Process(self.pid)
+        return float(sum(it.memory_info().rss for it in (own, *own.children(recursive=True)))) / 2**20
+
+    def output(self) -> str:
+        """Everything that the process has written, colours taken out."""
+        if not self.log.exists():
+            return ""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(encoding="utf-8", errors="replace"))
+
+    def told(self) -> str:
+        """The end of the output under a heading, for a failing test."""
+        return f"--- the end of {self.log} ---\n{self.output()[-_SHOWN_CHARACTERS:]}"

@@ -1,0 +1,200 @@
+"""The three tables, written as the course service writes them and read whole."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cassandra import OperationTimedOut
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
+from cassandra.concurrent import execute_concurrent_with_args
+from cassandra.policies import ConstantReconnectionPolicy, WhiteListRoundRobinPolicy
+from cassandra.query import dict_factory
+
+from tests.support.waiting import wait_until
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LIMIT_SECONDS = 30.0
+
+Row = dict[str, Any]
+
+#: Cells of an enrolment that belong to others; every row that a test makes has them.
+OTHERS_CELLS: Mapping[str, object] = {
+    "active": True,
+    "addedby": "admin",
+    "certificates": [{"name": "old", "token": "T1"}],
+    "issued_certificates": [{"name": "older", "token": "T0"}],
+    "certstatus": 3,
+    "completionpercentage": 41,
+    "enrolleddate": "2023-05-08 10:00:00:000+0000",
+    "enrolled_date": datetime(2023, 5, 8, 10, 0, tzinfo=UTC),
+    "lastreadcontentid": "do_last",
+    "lastreadcontentstatus": 1,
+    "lastcontentaccesstime": datetime(2023, 5, 9, 10, 0, tzinfo=UTC),
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Learner:
+    """One learner in one batch of one course."""
+
+    user: str
+    course: str
+    batch: str
+
+    @property
+    def ids(self) -> tuple[str, str, str]:
+        """The three ids in the order of the tables' keys."""
+        return self.user, self.course, self.batch
+
+
+class Tables:
+    """One keyspace. Times come out as milliseconds since 1970."""
+
+    def __init__(self, host: str, port: int, keyspace: str) -> None:
+        profile = ExecutionProfile(
+            load_balancing_policy=WhiteListRoundRobinPolicy([host]),
+            request_timeout=_LIMIT_SECONDS,
+            row_factory=dict_factory,
+        )
+        self._cluster = Cluster(
+            [host],
+            port=port,
+            protocol_version=5,
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
+        )
+        self._session = self._cluster.connect(keyspace)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._cluster.shutdown()
+
+    def wait_ready(self) -> None:
+        """Wait until this connection is well again after Cassandra was away."""
+        wait_until("Cassandra answers again", self._answers)
+
+    def add_consumption(self, contents: Mapping[Learner, Mapping[str, int | None]]) -> None:
+        """Write each learner's contents with their status; None leaves the status out."""
+        self._write(
+            "INSERT INTO user_content_consumption (userid, courseid, batchid, contentid, status, progress, viewcount)"
+            " VALUES (?, ?, ?, ?, ?, 100, 7)",
+            [(*learner.ids, content, status) for learner, rows in contents.items() for content, status in rows.items()],
+        )
+
+    def add_enrolments(self, learners: Iterable[Learner], **cells: object) -> None:
+        """Write an enrolment for each learner: status 1, everything that belongs to others, and `cells`."""
+        values = {"status": 1, **OTHERS_CELLS, **cells}
+        names = ", ".join(["userid", "courseid", "batchid", *values])
+        marks = ", ".join("?" for _ in range(3 + len(values)))
+        self._write(
+            f"INSERT INTO user_enrolments ({names}) VALUES ({marks})",  # noqa: S608 - names of columns
+            [(*learner.ids, *values.values()) for learner in learners],
+        )
+
+    def add_aggregates(self, learner: Learner, activity_id: str, values: Mapping[str, float]) -> None:
+        """Write entries of an aggregates map, as the job that keeps scores does."""
+        now = datetime.now(UTC)
+        self._write(
+            "UPDATE user_activity_agg SET aggregates = aggregates + ?, agg_last_updated = agg_last_updated + ?,"
+            " agg_details = ?, agg = ?"
+            " WHERE activity_type = 'Course' AND activity_id = ? AND user_id = ? AND context_id = ?",
+            [
+                (
+                    dict(values),
+                    dict.fromkeys(values, now),
+                    ["attempt 1"],
+                    {"old": 1},
+                    activity_id,
+                    learner.user,
+                    f"cb:{learner.batch}",
+                )
+            ],
+        )
+
+    def enrolment(self, learner: Learner) -> Row | None:
+        """Return all cells of an enrolment, None where there is no row."""
+        rows = self._read(
+            "SELECT * FROM user_enrolments WHERE userid = %s AND courseid = %s AND batchid = %s", learner.ids
+        )
+        return rows[0] if rows else None
+
+    def write_times(self, learner: Learner) -> Row:
+        """Return when each cell that we may write, and one that we may not, was written, in microseconds."""
+        names = ("status", "progress", "contentstatus", "completedon", "datetime", "active")
+        columns = ", ".join(f"WRITETIME({name}) AS {name}" for name in names)
+        (row,) = self._read(
+            f"SELECT {columns} FROM user_enrolments WHERE userid = %s AND courseid = %s AND batchid = %s",  # noqa: S608
+            learner.ids,
+        )
+        return row
+
+    def consumption(self, learner: Learner) -> dict[str, Row]:
+        """Return all consumption rows of a learner by content, each with the time of its last write."""
+        rows = self._read(
+            "SELECT contentid, status, progress, viewcount, completedcount, completionpercentage, progressdetails,"
+            " datetime, lastupdatedtime, last_updated_time, WRITETIME(progress) AS written"
+            " FROM user_content_consumption WHERE userid = %s AND courseid = %s AND batchid = %s",
+            learner.ids,
+        )
+        return {row["contentid"]: row for row in rows}
+
+    def aggregates(self, learner: Learner) -> dict[str, Row]:
+        """Return all aggregate rows of a learner's batch by activity id, whatever activity that is."""
+        rows = self._read(
+            "SELECT * FROM user_activity_agg WHERE user_id = %s AND context_id = %s ALLOW FILTERING",
+            (learner.user, f"cb:{learner.batch}"),
+        )
+        return {row["activity_id"]: row for row in rows}
+
+    def completed_counts(self, learner: Learner) -> dict[str, float]:
+        """Return completedCount of every aggregate row of a learner's batch, by activity id."""
+        return {activity: row["aggregates"]["completedCount"] for activity, row in self.aggregates(learner).items()}
+
+    def all_enrolments(self) -> dict[Learner, Row]:
+        """Return every enrolment of the keyspace."""
+        return {
+            Learner(row["userid"], row["courseid"], row["batchid"]): row
+            for row in self._read("SELECT * FROM user_enrolments", ())
+        }
+
+    def all_completed_counts(self) -> dict[tuple[str, str, str], float]:
+        """Return completedCount of every aggregate row of the keyspace, by (activity id, user, batch)."""
+        return {
+            (row["activity_id"], row["user_id"], row["context_id"].removeprefix("cb:")): row["aggregates"][
+                "completedCount"
+            ]
+            for row in self._read("SELECT * FROM user_activity_agg", ())
+        }
+
+    def empty(self) -> None:
+        """Remove all rows."""
+        for table in ("user_content_consumption", "user_enrolments", "user_activity_agg"):
+            self._session.execute(f"TRUNCATE {table}")
+
+    def _answers(self) -> bool:
+        try:
+            self._session.execute("SELECT release_version FROM system.local")
+        except (NoHostAvailable, OperationTimedOut):
+            return False
+        return True
+
+    def _write(self, statement: str, values: Sequence[tuple[object, ...]]) -> None:
+        prepared = self._session.prepare(statement)
+        execute_concurrent_with_args(self._session, prepared, values, concurrency=50)
+
+    def _read(self, statement: str, values: Sequence[object]) -> list[Row]:
+        return [
+            {name: _plain(value) for name, value in row.items()} for row in self._session.execute(statement, values)
+        ]
+
+
+def _plain(value: object) -> object:
+    """Turn the driver's containers and times into Python's own."""
+    if isinstance(value, datetime):
+        return round((value.replace(tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
