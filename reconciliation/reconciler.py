@@ -209,9 +209,7 @@ class Reconciler:
         owing = [(work, work.plan.completion) for work in _alive(works) if work.plan.completion is not None]
         if not owing:
             return
-        debts = [
-            Debt(work.attempt.entry_id, completion, completion_mid(completion)) for work, completion in owing
-        ]
+        debts = [Debt(work.attempt.entry_id, completion, completion_mid(completion)) for work, completion in owing]
         for (work, completion), status in zip(owing, record_debts(debts), strict=True):
             if status is DebtStatus.LOST:
                 work.error = ClaimLost("the claim ended before the completion was written")
