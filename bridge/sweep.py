@@ -3,6 +3,7 @@
 import structlog
 
 from bridge.dispatch import BrokerUnavailable, Dispatcher
+from ledger.entries import SweepReason
 from ledger.ledger import Ledger
 
 log = structlog.get_logger(__name__)
@@ -53,4 +54,7 @@ class Sweeper:
         self._broker_away = False
         if len(swept) == most:
             self._next_at = now
+        lapsed = sum(overdue.why is SweepReason.LAPSED for overdue in swept)
+        if lapsed:
+            log.warning("attempts ended without a word, their requests go on alone", requests=lapsed)
         log.debug("overdue requests were sent again", requests=len(swept))

@@ -68,3 +68,6 @@ class LeaseKeeper:
             except LedgerUnavailable as error:
                 # the next round tries again; a claim that lapses meanwhile is found by its attempt when it settles
                 log.warning("leases could not be renewed", held=len(held), error=str(error))
+            except Exception:
+                # this thread must outlive whatever nobody foresaw: without it every later claim would lapse
+                log.exception("leases could not be renewed", held=len(held))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+import structlog
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -31,6 +32,8 @@ from ledger.entries import (
 from ledger.scripts import load_script
 from reconciliation.errors import LedgerUnavailable, SettingsError
 from reconciliation.model import Debt, DebtStatus, FinalFailure, SyncRequest
+
+log = structlog.get_logger(__name__)
 
 #: How often a command is repeated after a lost connection or a time-out before the ledger counts as away.
 COMMAND_RETRIES = 2
@@ -155,7 +158,11 @@ class Ledger:
         for ticket, (status, *flat) in zip(tickets, self._run("claim", arguments), strict=True):
             if status == b"claimed":
                 fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-                claims.append(decode_claim(fields, ticket.entry_id))
+                try:
+                    claims.append(decode_claim(fields, ticket.entry_id))
+                except (KeyError, ValueError) as error:
+                    # it must not take its group with it; left claimed, it comes again, and is told again
+                    log.error("an entry of the ledger can't be read", entry=ticket.entry_id, error=repr(error))
         return claims
 
     def renew(self, held: Sequence[tuple[str, str]]) -> list[bool]:

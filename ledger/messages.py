@@ -1,6 +1,6 @@
 """The message from the bridge to a worker: which entries to attempt, and nothing of any learner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ledger.entries import Ticket
 
@@ -9,8 +9,6 @@ RECONCILE_TASK = "tasks.reconcile"
 
 #: The message's layout. A worker drops versions that it does not know: the entry stays, and the sweep sends it again.
 MESSAGE_VERSION = 1
-
-Body = Mapping[str, object]
 
 
 def encode_message(tickets: Sequence[Ticket]) -> dict[str, object]:
@@ -24,8 +22,8 @@ def encode_message(tickets: Sequence[Ticket]) -> dict[str, object]:
 def decode_message(version: object, tickets: object) -> tuple[Ticket, ...]:
     """Read the task's keyword arguments back.
 
-    Raises ValueError for another version or for anything that `encode_message` does not make: whoever can write to the
-    broker can at most name entries that exist.
+    Raises ValueError or TypeError for another version, or for anything that `encode_message` does not make: whoever
+    can write to the broker can at most name entries that exist.
     """
     if version != MESSAGE_VERSION:
         msg = f"message version {version!r} is not {MESSAGE_VERSION}"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from reconciliation.errors import EventTooLarge, InvalidRequest
 from reconciliation.model import FinalFailure, Origin, OutgoingEvent, Record
-from reconciliation.requests import read_object
+from reconciliation.requests import ORIGINAL_TIMESTAMP_HEADER, read_object
 
 JOB_NAME = "enrolment-reconciliation"
 
@@ -20,7 +20,7 @@ JOB_NAME = "enrolment-reconciliation"
 CARRIED_BYTES = 64 * 1024
 
 _OURS = ("jobName", "failInfo")
-_ORIGIN_HEADERS = ("original-topic", "original-partition", "original-offset", "original-timestamp")
+_ORIGIN_HEADERS = ("original-topic", "original-partition", "original-offset", ORIGINAL_TIMESTAMP_HEADER)
 
 # More than Kafka's own framing of a message and its batch takes (KIP-98's record format, below 150 bytes).
 _MARGIN_BYTES = 1024
@@ -77,7 +77,7 @@ def unwrap(value: bytes) -> bytes | None:
         InvalidRequest: this is no failed event, one that carries only a part of its original, or one nested too deeply.
 
     """
-    fields = read_object(value)
+    fields = read_object(value, exact=True)
     fail_info = fields.get("failInfo")
     if fields.get("jobName") != JOB_NAME or not isinstance(fail_info, dict):
         raise InvalidRequest("the value is no failed event of this job")
@@ -100,7 +100,7 @@ def _whole(value: bytes | None, fail_info: Mapping[str, object]) -> bytes:
     if value is None:
         return _event({}, fail_info)
     try:
-        fields = _without_ours(read_object(value))
+        fields = _without_ours(read_object(value, exact=True))
         if fields:
             return _event(fields, fail_info)
     except (InvalidRequest, RecursionError):

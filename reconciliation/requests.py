@@ -7,7 +7,7 @@ name fields and positions and never a value: they reach logs, and the values are
 import json
 import math
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from reconciliation.errors import InvalidRequest
@@ -17,6 +17,9 @@ ACTION = "user-enrolment-sync"
 
 #: A record with this header may have been answered before: it was sent again by `replay`.
 REPEATED_HEADER = "enrolment-reconciliation-repeated"
+
+#: When a record that is sent again was sent first, in milliseconds; failed events carry it.
+ORIGINAL_TIMESTAMP_HEADER = "original-timestamp"
 
 _ENTRY_NAMESPACE = uuid.UUID("5b0f4a2e-6f0c-4c57-9a38-0d6a3a0e7c11")
 
@@ -44,6 +47,7 @@ def parse(record: Record) -> SyncRequest | Skip:
     action = edata.get("action")
     if not isinstance(action, str) or action.lower() != ACTION:
         return Skip(f"edata.action is not {ACTION}")
+    repeated = any(name == REPEATED_HEADER for name, _ in record.headers)
     return SyncRequest(
         entry_id=request_id(record.origin),
         enrolment=EnrolmentKey(
@@ -51,9 +55,23 @@ def parse(record: Record) -> SyncRequest | Skip:
             course_id=_identifier(edata, "courseId"),
             batch_id=_identifier(edata, "batchId"),
         ),
-        record=record,
-        repeated=any(name == REPEATED_HEADER for name, _ in record.headers),
+        record=_as_first_sent(record) if repeated else record,
+        repeated=repeated,
     )
+
+
+def _as_first_sent(record: Record) -> Record:
+    """Give a replayed record the time at which it was first sent, which its header carries.
+
+    What answered it may be older than the replay; judged by the replay's own time it would not count as its answer.
+    """
+    header = next((value for name, value in record.headers if name == ORIGINAL_TIMESTAMP_HEADER), None)
+    try:
+        first_ms = int(header or b"")
+    except ValueError:
+        return record
+    timestamp_ms = max(0, min(first_ms, record.origin.timestamp_ms))
+    return replace(record, origin=replace(record.origin, timestamp_ms=timestamp_ms))
 
 
 def request_id(origin: Origin) -> str:
@@ -62,16 +80,19 @@ def request_id(origin: Origin) -> str:
     return str(uuid.uuid5(_ENTRY_NAMESPACE, place))
 
 
-def read_object(value: bytes) -> dict[str, object]:
+def read_object(value: bytes, *, exact: bool = False) -> dict[str, object]:
     """Read a JSON object by RFC 8259 alone, without what Python's parser takes in addition.
 
+    A number that Python can't hold is read as infinite; with `exact`, for what is to be written again, it is refused.
+
     Raises:
-        InvalidRequest: not UTF-8, not JSON, no object, nested too deeply, or with a number that can't be held.
+        InvalidRequest: not UTF-8, not JSON, no object, or nested too deeply.
 
     """
+    read_float, read_integer = (_finite, _integer) if exact else (float, _integer_or_infinite)
     try:
         content = json.loads(
-            value.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
+            value.decode("utf-8"), parse_constant=_refuse_constant, parse_float=read_float, parse_int=read_integer
         )
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"the value is not UTF-8 at byte {error.start}") from None
@@ -102,6 +123,13 @@ def _integer(text: str) -> int:
     except ValueError:
         # Python limits the digits it converts (sys.set_int_max_str_digits), since the time grows with their square
         raise InvalidRequest("the value contains a number with too many digits") from None
+
+
+def _integer_or_infinite(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return math.inf
 
 
 def _identifier(edata: dict[str, object], name: str) -> str:

@@ -69,7 +69,7 @@ class BehaviourSettings(BaseSettings):
         Documented(
             "ledger.sweep.max.wait", "The longest wait of an unclaimed entry, which doubles each time (seconds)."
         ),
-    ] = 600.0
+    ] = 3600.0
     ledger_paid_memory: Annotated[
         float,
         kind.seconds(60, 2_592_000),

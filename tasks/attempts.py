@@ -47,6 +47,7 @@ class Summary:
     done: int
     stale: int
     retried: tuple[str, ...]
+    waiting: tuple[str, ...]
     given_up: tuple[str, ...]
 
 
@@ -99,17 +100,19 @@ class AttemptRunner:
             condemned = {claim.entry_id for claim, _ in known}
             running = [claim for claim in claims if claim.entry_id not in condemned]
             results = self._reconcile(running, token)
+            # settled first: what follows may wait for servers that others' failures are about
+            done = [result for result in results if isinstance(result, Outcome)]
+            self._settle_done(done, token)
             retries, new = self._judge(running, results)
             sent, unsent = self._give_up([*known, *new], token)
-            done = [result for result in results if isinstance(result, Outcome)]
-            self._settle(done, sent, token)
             retries += unsent
             if retries:
                 patiently(lambda: self._ledger.retry(retries, token))
         return Summary(
             done=len(done),
             stale=len(tickets) - len(claims),
-            retried=tuple(later.reason for later in retries),
+            retried=tuple(later.reason for later in retries if later.spends is Spends.ATTEMPT),
+            waiting=tuple(later.reason for later in retries if later.spends is Spends.WAIT),
             given_up=tuple(failure.code for _, failure in sent),
         )
 
@@ -158,13 +161,10 @@ class AttemptRunner:
                 rules=self._rules,
                 chance=_chance(),
             )
-            fields = {"entry": claim.entry_id, "code": error.code, "error": str(error), "attempts": claim.attempts + 1}
             match decision:
                 case TryAgain(delay, spends):
-                    log.warning("an attempt failed and goes on later", **fields, seconds=round(delay, 1))
                     retries.append(RetryLater(claim.entry_id, round(delay * 1000), spends, f"{error.code}: {error}"))
                 case GiveUp(attempts):
-                    log.error("a request is given up", **fields)
                     given_up.append((claim, FinalFailure(error.code, str(error), attempts, self._now_ms())))
         return retries, given_up
 
@@ -181,9 +181,12 @@ class AttemptRunner:
         return away[error.server]
 
     def _give_up(self, failures: Sequence[Given], token: str) -> tuple[list[Given], list[RetryLater]]:
-        """Record final failures and send their events; says which were sent, and which must wait for Kafka."""
+        """Record final failures, send their events, settle those that left; says which did and which wait for Kafka."""
         if not failures:
             return [], []
+        for claim, failure in failures:
+            fields = {"entry": claim.entry_id, "code": failure.code, "error": failure.error}
+            log.error("a request is given up", **fields, attempts=failure.attempts)
         pairs = [(claim.entry_id, failure) for claim, failure in failures]
         statuses = patiently(lambda: self._ledger.owe_failures(pairs, token))
         ours = [given for given, status in zip(failures, statuses, strict=True) if status is not DebtStatus.LOST]
@@ -197,16 +200,19 @@ class AttemptRunner:
                 delay = outage_delay(claim.waits, rules=self._rules, chance=_chance())
                 reason = f"{failure.code}, but its failed event could not be sent: {report}"
                 unsent.append(RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, reason))
+        if sent:
+            settlements = [Settlement(claim.entry_id) for claim, _ in sent]
+            patiently(lambda: self._ledger.settle(settlements, token))
         return sent, unsent
 
-    def _settle(self, done: Sequence[Outcome], sent: Sequence[Given], token: str) -> None:
+    def _settle_done(self, done: Sequence[Outcome], token: str) -> None:
+        if not done:
+            return
         settlements = [
             Settlement(outcome.entry_id, completion_mid(outcome.paid) if outcome.paid else None) for outcome in done
         ]
-        settlements += [Settlement(claim.entry_id) for claim, _ in sent]
-        if settlements:
-            closed = patiently(lambda: self._ledger.settle(settlements, token))
-            self._counters.success_events.inc(sum(closed[: len(done)]))
+        closed = patiently(lambda: self._ledger.settle(settlements, token))
+        self._counters.success_events.inc(sum(closed))
 
 
 def patiently(step: Callable[[], T]) -> T:

@@ -33,11 +33,14 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
         log.warning("a message that this release does not read is left to the sweep", error=str(error))
         return {"done": 0, "stale": 0}
     summary = _runner(current_connections()).run(named)
-    log.info("a task ended", task=self.request.id, **_counts(summary))
+    tell = log.warning if summary.retried or summary.waiting else log.info
+    tell("a task ended", task=self.request.id, **_counts(summary))
     if summary.given_up:
         raise RequestsGivenUp(_tell("given up, see the failed topic", summary.given_up, len(named)))
     if summary.retried:
         raise Retry(_tell("to be tried again alone", summary.retried, len(named)))
+    if summary.waiting:
+        raise Retry(_tell("waiting for a server", summary.waiting, len(named)))
     return {"done": summary.done, "stale": summary.stale}
 
 
@@ -61,13 +64,17 @@ def _runner(connections: Connections) -> AttemptRunner:
     )
 
 
-def _counts(summary: Summary) -> dict[str, int]:
-    return {
+def _counts(summary: Summary) -> dict[str, object]:
+    counts: dict[str, object] = {
         "done": summary.done,
         "stale": summary.stale,
         "retried": len(summary.retried),
+        "waiting": len(summary.waiting),
         "given_up": len(summary.given_up),
     }
+    # one line a task, whatever failed in it: in an outage there are thousands
+    reasons = summary.retried or summary.waiting
+    return {**counts, "reason": reasons[0]} if reasons else counts
 
 
 def _tell(what: str, reasons: tuple[str, ...], named: int) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ledger.entries import Spends
-from reconciliation.errors import OutageError, PermanentError, ReconciliationError
+from reconciliation.errors import OutageError, PermanentError, PublishFailed, ReconciliationError
 
 #: The first wait of an outage, in seconds: it is often over by then.
 FIRST_OUTAGE_WAIT = 1.0
@@ -48,7 +48,8 @@ def decide(
     """
     if isinstance(error, PermanentError):
         return GiveUp(attempts + 1)
-    if isinstance(error, OutageError) and server_away:
+    # what Kafka does not take is owed already, and a debt is never given up: the enrolment says completed
+    if isinstance(error, PublishFailed) or (isinstance(error, OutageError) and server_away):
         return TryAgain(outage_delay(waits, rules=rules, chance=chance), Spends.WAIT)
     if attempts + 1 >= rules.attempts:
         return GiveUp(attempts + 1)

@@ -6,6 +6,18 @@ local bound, wait = tonumber(ARGV[2]), tonumber(ARGV[3])
 local total = tonumber(redis.call('GET', count) or '0')
 local rows = {}
 
+-- A request that may have been answered before is judged by when it was first asked.
+local function mark_repeated(entry, requested)
+  local first = tonumber(redis.call('HGET', entry, 'requested'))
+  redis.call('HSET', entry, 'repeated', 1, 'requested', math.min(first, requested))
+end
+
+-- Joining an entry means sharing its end, so none may join one that is given up already or that may be the next.
+local function takes_more(entry)
+  local seen = redis.call('HMGET', entry, 'crashes', 'failure')
+  return seen[1] == '0' and not seen[2]
+end
+
 for at = 4, #ARGV, 11 do
   local id, enrolment, offset = ARGV[at], ARGV[at + 1], ARGV[at + 4]
   local requested, repeated = tonumber(ARGV[at + 5]), ARGV[at + 10]
@@ -16,19 +28,17 @@ for at = 4, #ARGV, 11 do
     -- a bridge died before it committed; send again only what no attempt has touched
     local seen = redis.call('HMGET', entry, 'state', 'generation', 'attempts', 'waits', 'crashes')
     local fresh = seen[1] == 'waiting' and seen[3] == '0' and seen[4] == '0' and seen[5] == '0'
+    if repeated == '1' then mark_repeated(entry, requested) end
     rows[#rows + 1] = {'known', fresh and tonumber(seen[2]) or 0}
   elseif redis.call('ZSCORE', open, offset) then
     rows[#rows + 1] = {'known', 0} -- collapsed earlier into an entry that is still open
   elseif total >= bound then
     rows[#rows + 1] = {'full', 0}
-  elseif other and redis.call('EXISTS', entry_key(other)) == 1 then
+  elseif other and takes_more(entry_key(other)) then
     total = total + 1
     redis.call('ZADD', open, offset, offset)
     redis.call('RPUSH', also_key(other), open, offset)
-    if repeated == '1' then redis.call('HSET', entry_key(other), 'repeated', 1) end
-    if requested < tonumber(redis.call('HGET', entry_key(other), 'requested')) then
-      redis.call('HSET', entry_key(other), 'requested', requested)
-    end
+    if repeated == '1' then mark_repeated(entry_key(other), requested) end
     rows[#rows + 1] = {'collapsed', 0}
   else
     total = total + 1

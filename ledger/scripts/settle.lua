@@ -1,8 +1,9 @@
 -- Ends entries that owe nothing more, and closes every offset they stand for.
 -- ARGV: now, token, seconds to remember a paid mid, then 2 an entry: id, mid paid or ''.
--- Returns for each entry how many requests ended with it, 0 where the claim was gone. Deletions come first: a Redis that is out of memory
--- refuses a script's first growing command, but none after one that has written (docs/reliability.md).
-local rows = {}
+-- Returns for each entry how many requests ended with it, 0 where the claim was gone.
+-- Deletions come first: a Redis that is out of memory refuses a script's first growing command, but none after one
+-- that has written (docs/reliability.md, what Redis must be).
+local rows, paid = {}, {}
 for at = 4, #ARGV, 2 do
   local id, entry = ARGV[at], entry_key(ARGV[at])
   local seen = redis.call('HMGET', entry, 'token', 'enrolment', 'open', 'offset')
@@ -21,7 +22,8 @@ for at = 4, #ARGV, 2 do
     end
   end
   -- an announcement that Kafka confirmed is remembered even by an attempt that lost its claim meanwhile
-  if ARGV[at + 1] ~= '' then redis.call('SET', paid_key(ARGV[at + 1]), 1, 'EX', ARGV[3]) end
+  if ARGV[at + 1] ~= '' then paid[#paid + 1] = ARGV[at + 1] end
   rows[#rows + 1] = closed
 end
+for _, mid in ipairs(paid) do redis.call('SET', paid_key(mid), 1, 'EX', ARGV[3]) end
 return rows

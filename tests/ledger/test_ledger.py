@@ -124,10 +124,36 @@ def test_a_collapsed_request_that_is_accepted_again_changes_nothing(ledger: Ledg
     assert ledger.open_count() == 2
 
 
-def test_a_collapsed_request_keeps_the_earliest_time_and_the_repeated_mark(ledger: Ledger) -> None:
-    tickets = ledger.accept([request(5, at=900), request(2, repeated=True, at=300)]).tickets
+@pytest.mark.parametrize("second", [5, 2], ids=["the same record", "another that collapses"])
+def test_a_repeated_request_is_known_by_its_mark_and_its_earliest_time(ledger: Ledger, second: int) -> None:
+    tickets = ledger.accept([request(5, at=900)]).tickets
+    ledger.accept([request(second, repeated=True, at=300)])
     attempt = claim_one(ledger, tickets[0]).attempt()
     assert (attempt.requested_ms, attempt.repeated) == (300, True)
+
+
+def test_nobody_joins_a_request_that_is_given_up_already(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    ledger.owe_failures([("entry-1", FinalFailure("CODE", "text", 1, 2))], "token")
+    ledger.retry([RetryLater("entry-1", 60_000, Spends.WAIT, "Kafka is away")], "token")
+    assert [one.entry_id for one in ledger.accept([request(2)]).tickets] == ["entry-2"]
+    assert ledger.accept([request(3)]).collapsed == 1
+
+
+def test_nobody_joins_a_request_that_may_have_killed_its_worker(ledger: Ledger, clock: Clock) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    clock.now_ms += LEASE_MS
+    ledger.sweep(10)
+    assert [one.entry_id for one in ledger.accept([request(2)]).tickets] == ["entry-2"]
+
+
+def test_an_entry_that_can_not_be_read_takes_no_other_with_it(ledger: Ledger, redis_url: str) -> None:
+    tickets = ledger.accept([request(1), request(2, BOB)]).tickets
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(f"{ledger._prefix}entry:entry-1", "request", "{")
+    assert [claim.entry_id for claim in ledger.claim(tickets, "token")] == ["entry-2"]
 
 
 def test_a_request_that_comes_while_an_attempt_runs_waits_for_its_end(ledger: Ledger) -> None:

@@ -143,7 +143,7 @@ def test_parts_run_without_privileges(services: dict[str, dict[str, Any]], servi
 def test_workers_and_bridge_get_time_to_finish(services: dict[str, dict[str, Any]]) -> None:
     assert services["worker"]["deploy"]["replicas"] == 2
     for service in ("bridge", "worker"):
-        assert services[service]["stop_grace_period"] == "60s"
+        assert services[service]["stop_grace_period"] == "120s"
 
 
 def test_worker_starts_when_topics_and_tables_are_there(services: dict[str, dict[str, Any]]) -> None:

@@ -33,6 +33,7 @@ MIDDLE = 0.5  # of the chance: the nominal wait
         (StoreUnavailable("x"), 3, 0, True, TryAgain(1, Spends.WAIT)),
         (StoreUnavailable("x"), 3, 3, True, TryAgain(8, Spends.WAIT)),
         (PublishFailed("x"), 0, 5000, True, TryAgain(20, Spends.WAIT)),
+        (PublishFailed("x"), 9, 0, False, TryAgain(1, Spends.WAIT)),
         (SearchUnavailable("x"), 0, 7, False, TryAgain(5, Spends.ATTEMPT)),
         (SearchUnavailable("x"), 3, 7, False, GiveUp(4)),
     ],
