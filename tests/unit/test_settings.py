@@ -163,7 +163,7 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
     "ledger_lease": ("LEDGER_LEASE", 60.0, "1", 1.0, ("0.5",)),
     "ledger_sweep_after": ("LEDGER_SWEEP_AFTER", 15.0, "0.1", 0.1, ("0",)),
     "ledger_sweep_interval": ("LEDGER_SWEEP_INTERVAL", 0.5, "0.05", 0.05, ("61",)),
-    "ledger_sweep_max_wait": ("LEDGER_SWEEP_MAX_WAIT", 600.0, "5", 5.0, ("86401",)),
+    "ledger_sweep_max_wait": ("LEDGER_SWEEP_MAX_WAIT", 3600.0, "5", 5.0, ("86401",)),
     "ledger_paid_memory": ("LEDGER_PAID_MEMORY", 172_800.0, "60", 60.0, ("59",)),
     "group_size": ("BRIDGE_GROUP_SIZE", 25, "500", 500, ("0", "501", "٣")),
     "poll_records": ("BRIDGE_POLL_RECORDS", 250, "10000", 10_000, ("10001", "9" * 5000)),
