@@ -7,10 +7,10 @@ import sys
 
 from ledger.messages import RECONCILE_TASK
 from reconciliation.errors import SettingsError
-from reconciliation.settings import load_settings
+from reconciliation.settings import process_settings
 
 try:
-    _settings = load_settings()
+    _settings = process_settings()
 except SettingsError as _error:
     # Celery's command line would print a traceback
     print(_error, file=sys.stderr)  # noqa: T201 - there is no logging yet

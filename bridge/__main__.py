@@ -7,13 +7,13 @@ import structlog
 from bridge.start import run
 from reconciliation.errors import SettingsError
 from reconciliation.logs import configure_logging
-from reconciliation.settings import load_settings
+from reconciliation.settings import process_settings
 
 
 def main() -> int:
     """Run a bridge; returns the exit code: 0 after a signal, 1 after an error, 2 for a wrong setting."""
     try:
-        settings = load_settings()
+        settings = process_settings()
         configure_logging(settings.log_format, settings.log_level)
         run(settings)
     except SettingsError as error:

@@ -214,6 +214,6 @@ def _consumption(rows: Sequence[tuple[Any, ...]]) -> tuple[Consumption, ...]:
 def _enrolment(rows: Sequence[tuple[Any, ...]]) -> EnrolmentRow | None:
     if not rows:
         return None
-    status, completed_on_ms, *written_us = rows[0]
+    status, completed_on_ms, *written_us, active_written_us = rows[0]
     present = [stamp for stamp in written_us if stamp is not None]
-    return EnrolmentRow(status, completed_on_ms, written_us[0], max(present, default=None))
+    return EnrolmentRow(status, completed_on_ms, written_us[0], max(present, default=None), active_written_us)

@@ -140,8 +140,11 @@ def _event(fields: Mapping[str, object], fail_info: Mapping[str, object]) -> byt
 
 
 def _json(content: Mapping[str, object]) -> bytes:
-    # escaped to ASCII: a field of the original may hold half of a surrogate pair, which UTF-8 can't carry
-    return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+    try:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    except UnicodeEncodeError:
+        # a field of the original holds half of a surrogate pair, which only an escape can carry
+        return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def _origin_headers(origin: Origin) -> tuple[tuple[str, bytes], ...]:

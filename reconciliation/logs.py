@@ -4,10 +4,14 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 # Their INFO tells each connection, heartbeat or request; pyhocon's DEBUG tells the values of settings.
 _NOISY = ("amqp", "cassandra", "celery", "confluent_kafka", "kombu", "pyhocon", "urllib3")
+
+
+# What these tell with a traceback is a server that is away. A task's own errors come from celery.app and keep theirs.
+_TRACEBACKS_SHORTENED = ("amqp", "cassandra", "celery.worker", "kombu")
 
 
 def configure_logging(form: str, level: str) -> None:
@@ -37,7 +41,7 @@ def configure_logging(form: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[_shorten_traceback, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_ending(form)],
         )
     )
@@ -46,6 +50,14 @@ def configure_logging(form: str, level: str) -> None:
     root.setLevel(level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _shorten_traceback(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Tell a library's error in one line: while a server is away, its tracebacks are hundreds and say nothing more."""
+    if event["_record"].name.startswith(_TRACEBACKS_SHORTENED) and event.get("exc_info"):
+        _, error, _ = event.pop("exc_info")
+        event["error"] = f"{type(error).__name__}: {error}"
+    return event
 
 
 def _ending(form: str) -> list[Processor]:

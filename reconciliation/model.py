@@ -36,13 +36,15 @@ class EnrolmentRow:
     """What the enrolment's row said when we looked.
 
     `status_written_us` is the WRITETIME of status (None where the cell is empty), `last_written_us` the
-    latest WRITETIME of all cells we read (None where none has one).
+    latest WRITETIME of these and of completedon, progress and datetime (None where none has one),
+    `active_written_us` that of active, which comes with the row.
     """
 
     status: int | None
     completed_on_ms: int | None
     status_written_us: int | None
     last_written_us: int | None
+    active_written_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,10 +241,11 @@ def _in_progress_stamp(row: EnrolmentRow | None, stamp_us: int) -> int:
     """
     if row is not None and row.status_written_us is not None:
         return row.status_written_us + 1
-    if row is not None and row.last_written_us is not None:
-        # A status deleted together with the row's insert left a deletion whose write time can't be read; above the
-        # row's latest cell it does not swallow this status.
-        return row.last_written_us + 1
+    # There is no cell. One that the row's insert deleted left a deletion whose write time can't be read: above what
+    # came with that insert it does not swallow this status, and the lower the stamp, the more completions win.
+    for written_us in () if row is None else (row.active_written_us, row.last_written_us):
+        if written_us is not None:
+            return written_us + 1
     return stamp_us
 
 

@@ -7,6 +7,7 @@ imported: call `load_settings`.
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError, model_validator
@@ -86,6 +87,15 @@ def documented(field: FieldInfo) -> Documented:
 def allowed(field: FieldInfo) -> str:
     """Say what a field may be, in words that complete "must be …"."""
     return next(item.allowed for item in field.metadata if isinstance(item, Kind))
+
+
+@cache
+def process_settings() -> Settings:
+    """Give this process's settings, read from its environment at the first call.
+
+    Raises SettingsError as `load_settings` does.
+    """
+    return load_settings()
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -161,13 +161,12 @@ def _resolve(tree: ConfigTree, path: str, uses: list[_Use], variables: Mapping[s
         _resolver(variables).resolve_substitutions(tree)
     except ConfigException:
         missing = [use for use in uses if use.variable not in tree and not variables.get(use.variable)]
-        lines = [
-            f"CONFIG_FILE: {use.place}: ${{{_show(use.variable)}}} has no value in the file or the environment"
-            for use in missing
-        ]
-        raise SettingsError(
-            "\n".join(dict.fromkeys(lines)) or f"CONFIG_FILE: {_show(path)}: substitutions lead in a circle"
-        ) from None
+        if not missing:
+            raise SettingsError(f"CONFIG_FILE: {_show(path)}: substitutions lead in a circle") from None
+        # each name once, at its first place, however often it is used
+        places = {f"${{{_show(use.variable)}}}": use.place for use in reversed(missing)}
+        named = ", ".join(f"{name} ({place})" for name, place in reversed(places.items()))
+        raise SettingsError(f"CONFIG_FILE: no value in the file or the environment for {named}") from None
     except Exception as error:  # noqa: BLE001 - as in _parse
         raise SettingsError(
             f"CONFIG_FILE: {_show(path)}: its substitutions can't be resolved ({type(error).__name__})"

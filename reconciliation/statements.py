@@ -71,7 +71,7 @@ def statement_texts(tables: Tables, *, write_timestamps: bool) -> StatementTexts
         read_consumption=f"SELECT contentid, status FROM {consumption} {one_enrolment}",
         read_enrolment=(
             "SELECT status, toUnixTimestamp(completedon), WRITETIME(status), WRITETIME(completedon), "
-            f"WRITETIME(progress), WRITETIME(datetime) FROM {enrolments} {one_enrolment}"
+            f"WRITETIME(progress), WRITETIME(datetime), WRITETIME(active) FROM {enrolments} {one_enrolment}"
         ),
         probe=f"SELECT userid FROM {enrolments} WHERE userid = ? LIMIT 1",
         # Adding to the maps keeps the entries of another job. The WHERE names the whole key, so that the text

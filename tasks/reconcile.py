@@ -8,6 +8,7 @@ from celery import Task, shared_task
 from celery.exceptions import Retry
 
 from ledger.messages import RECONCILE_TASK, decode_message
+from reconciliation.errors import LedgerUnavailable
 from tasks.attempts import AttemptRunner, Summary
 from tasks.retry_policy import RetryRules
 from worker.connections import Connections, current_connections
@@ -19,7 +20,11 @@ class RequestsGivenUp(Exception):
     """Raised to end a task as FAILURE when some of its requests went to the failed topic."""
 
 
-@shared_task(bind=True, name=RECONCILE_TASK, throws=(RequestsGivenUp,))
+class RequestsGoOn(Exception):
+    """Says, where a task ends as RETRY, what became of its requests."""
+
+
+@shared_task(bind=True, name=RECONCILE_TASK, throws=(RequestsGivenUp, LedgerUnavailable))
 def reconcile(self: Task[Any, Any], version: object = None, tickets: object = None) -> dict[str, int]:
     """Attempt the entries that a message names (see `ledger.messages`).
 
@@ -32,15 +37,19 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
     except (TypeError, ValueError) as error:
         log.warning("a message that this release does not read is left to the sweep", error=str(error))
         return {"done": 0, "stale": 0}
-    summary = _runner(current_connections()).run(named)
+    try:
+        summary = _runner(current_connections()).run(named)
+    except LedgerUnavailable as error:
+        log.warning("the ledger is away: what was claimed is attempted again after its lease", error=str(error))
+        raise
     tell = log.warning if summary.retried or summary.waiting else log.info
     tell("a task ended", task=self.request.id, **_counts(summary))
     if summary.given_up:
         raise RequestsGivenUp(_tell("given up, see the failed topic", summary.given_up, len(named)))
     if summary.retried:
-        raise Retry(_tell("to be tried again alone", summary.retried, len(named)))
+        raise _retry("to be tried again alone", summary.retried, len(named))
     if summary.waiting:
-        raise Retry(_tell("waiting for a server", summary.waiting, len(named)))
+        raise _retry("waiting for a server", summary.waiting, len(named))
     return {"done": summary.done, "stale": summary.stale}
 
 
@@ -75,6 +84,12 @@ def _counts(summary: Summary) -> dict[str, object]:
     # one line a task, whatever failed in it: in an outage there are thousands
     reasons = summary.retried or summary.waiting
     return {**counts, "reason": reasons[0]} if reasons else counts
+
+
+def _retry(what: str, reasons: tuple[str, ...], named: int) -> Retry:
+    text = _tell(what, reasons, named)
+    # Flower shows the exception's exc (celery/worker/request.py, Request.on_retry), the log its message
+    return Retry(text, exc=RequestsGoOn(text))
 
 
 def _tell(what: str, reasons: tuple[str, ...], named: int) -> str:

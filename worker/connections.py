@@ -20,7 +20,7 @@ from reconciliation.publisher import EventPublisher
 from reconciliation.reconciler import EventTopics, Reconciler
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
-from reconciliation.settings import Settings, load_settings
+from reconciliation.settings import Settings, process_settings
 
 #: An attempt that runs for this many leases is taken for hung: its claim is renewed no more.
 MOST_LEASES = 10
@@ -171,7 +171,7 @@ def current_connections() -> Connections:
     with _lock:
         found = _by_process.get(os.getpid())
         if found is None:
-            found = connect(load_settings(), Counters(REGISTRY))
+            found = connect(process_settings(), Counters(REGISTRY))
             _by_process.clear()
             _by_process[os.getpid()] = found
         return found

@@ -1,5 +1,6 @@
 """What happens around a worker's life: logs, its first checks, metrics, and a tidy end."""
 
+import os
 import sys
 import threading
 from typing import Any
@@ -12,23 +13,26 @@ from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
 from reconciliation.logs import configure_logging
-from reconciliation.settings import load_settings
+from reconciliation.settings import process_settings
 from worker.connections import close_connections, current_connections
 
 log = structlog.get_logger(__name__)
+
+#: How many seconds after SIGTERM a worker is ended at the latest; below the grace period in docs/reliability.md.
+SHUTDOWN_LIMIT = 110.0
 
 
 @signals.setup_logging.connect
 def set_up_logging(**_: Any) -> None:
     """Log as the bridge does; being connected keeps Celery from setting up its own (celery/app/log.py)."""
-    settings = load_settings()
+    settings = process_settings()
     configure_logging(settings.log_format, settings.log_level)
 
 
 @signals.worker_init.connect
 def check_ledger(**_: Any) -> None:
     """Refuse to start on a Redis that may throw open requests away; one that is away for now is waited for."""
-    ledger = Ledger(ledger_config(load_settings()))
+    ledger = Ledger(ledger_config(process_settings()))
     try:
         ledger.verify()
     except SettingsError as error:
@@ -43,7 +47,7 @@ def check_ledger(**_: Any) -> None:
 @signals.worker_ready.connect
 def serve_metrics(sender: Any, **_: Any) -> None:
     """Serve the metrics, and connect before the first request comes rather than with it."""
-    settings = load_settings()
+    settings = process_settings()
     if settings.metrics_worker_port:
         try:
             start_http_server(settings.metrics_worker_port, settings.metrics_address)
@@ -66,6 +70,25 @@ def warm_up(**_: Any) -> None:
             connect()
         except ReconciliationError as error:
             log.error("a server is not there yet: requests wait for it", server=server.value, error=str(error))
+
+
+@signals.worker_shutting_down.connect
+def end_in_time(**_: Any) -> None:
+    """End the process when the orderly way takes too long, as it does while a server hangs.
+
+    Celery waits for its broker's answers without a limit of its own (celery/worker/worker.py,
+    WorkController._shutdown).
+    Nothing is lost by it: what runs is attempted again after its lease.
+    """
+    watchdog = threading.Timer(SHUTDOWN_LIMIT, end_now)
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def end_now() -> None:
+    """End this process on the spot, with the exit code of an ordered end."""
+    log.warning("the worker did not end in time and is ended: what ran is attempted again after its lease")
+    os._exit(0)
 
 
 @signals.worker_process_shutdown.connect

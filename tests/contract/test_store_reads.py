@@ -39,7 +39,7 @@ def test_a_look_brings_consumption_and_enrolment(
 def test_a_row_without_any_of_our_cells_is_a_row(store: EnrolmentStore, database: Any, key: EnrolmentKey) -> None:
     database.enrol(key, 1_000, active=True)
 
-    assert store.read_completions([key]) == [EnrolmentRow(None, None, None, None)]
+    assert store.read_completions([key]) == [EnrolmentRow(None, None, None, None, active_written_us=1_000)]
 
 
 def test_a_completion_reads_back_to_the_millisecond(store: EnrolmentStore, key: EnrolmentKey) -> None:

@@ -57,6 +57,17 @@ def test_an_exception_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> N
         assert "ValueError: invalid literal" in record["exception"]
 
 
+def test_a_server_that_is_away_is_told_by_libraries_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for form in ("json", "console"):
+        configure_logging(form, "info")
+        try:
+            raise ConnectionRefusedError(111, "refused")
+        except OSError:
+            logging.getLogger("cassandra.cluster").exception("no connection")
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "ConnectionRefusedError: [Errno 111] refused" in line
+
+
 def test_level_holds_and_noisy_libraries_begin_at_warning(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("json", "debug")
     structlog.get_logger("ours").debug("kept")

@@ -260,6 +260,8 @@ def test_a_repeated_request_with_another_completion_of_its_time_pays_that_one() 
     [
         (row(0, status_us=500, last_us=900), 501),
         (row(None, status_us=None, last_us=900), 901),
+        (EnrolmentRow(None, None, None, last_written_us=900, active_written_us=300), 301),
+        (EnrolmentRow(None, None, None, last_written_us=None, active_written_us=300), 301),
         (row(None, status_us=None, last_us=None), STAMP_US),
         (row(0, status_us=None, last_us=None), STAMP_US),
     ],

@@ -105,7 +105,7 @@ def test_an_empty_variable_fills_no_substitution(tmp_path: Path) -> None:
     path = written(tmp_path, "redis.port = 7000\nredis.port = ${?CACHE_PORT}")
     assert load_settings({"CONFIG_FILE": path, "CACHE_PORT": ""}).redis_port == 7000
     path = written(tmp_path, 'kafka.input.topic = ${PREFIX}".in"')
-    assert "${PREFIX} has no value" in problem({"CONFIG_FILE": path, "PREFIX": ""})
+    assert "no value in the file or the environment for ${PREFIX} (" in problem({"CONFIG_FILE": path, "PREFIX": ""})
 
 
 def test_forms_that_people_write(tmp_path: Path) -> None:
@@ -132,7 +132,15 @@ def test_forms_that_people_write(tmp_path: Path) -> None:
 def test_missing_substitution_is_named_with_its_place(tmp_path: Path) -> None:
     path = written(tmp_path, '# ${not.this}\nkafka.input.topic = ${job.env}".in"')
     said = problem({"CONFIG_FILE": path})
-    assert said == f"CONFIG_FILE: {path}, line 2: ${{job.env}} has no value in the file or the environment"
+    assert said == f"CONFIG_FILE: no value in the file or the environment for ${{job.env}} ({path}, line 2)"
+
+
+def test_all_missing_substitutions_stand_in_one_line_each_name_once(tmp_path: Path) -> None:
+    path = written(tmp_path, 'kafka.input.topic = ${job.env}".in"\nkafka.groupId = ${job.env}"-"${team}')
+    said = problem({"CONFIG_FILE": path})
+    assert said.count("\n") == 0
+    assert f"${{job.env}} ({path}, line 1), ${{team}} ({path}, line 2)" in said
+    assert said.count("job.env") == 1
 
 
 def test_substitution_in_a_circle(tmp_path: Path) -> None:
