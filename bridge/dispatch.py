@@ -90,7 +90,8 @@ class Dispatcher:
                 # all tries of one request stand under one id in Flower
                 task_id=tickets[0].entry_id if len(tickets) == 1 else str(uuid.uuid4()),
                 argsrepr=described,
-                kwargsrepr=described,
+                # they say the same as the arguments
+                kwargsrepr="{}",
                 producer=producer,
                 retry=False,
                 ignore_result=True,

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciliation.model import Attempt, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
@@ -14,10 +14,14 @@ ENTRY_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Names one attempt: an entry and the generation that may be claimed. All that a message carries."""
+    """Names one attempt: an entry and the generation that may be claimed. All that a message carries.
+
+    `course_id` is for people who look at the message on its way, and empty once it was received.
+    """
 
     entry_id: str
     generation: int
+    course_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,12 @@ def enrolment_field(key: EnrolmentKey) -> str:
     return json.dumps([key.user_id, key.course_id, key.batch_id], ensure_ascii=False, separators=(",", ":"))
 
 
+def decode_enrolment(text: bytes) -> EnrolmentKey:
+    """Read what `enrolment_field` wrote."""
+    user_id, course_id, batch_id = json.loads(text)
+    return EnrolmentKey(user_id, course_id, batch_id)
+
+
 def encode_request(request: SyncRequest) -> str:
     """Write down what never changes of a request, but for the event itself, which is stored as it came."""
     origin = request.record.origin
@@ -136,10 +146,9 @@ def decode_claim(fields: Mapping[str, bytes], entry_id: str) -> Claim:
         value=fields["event"],
         headers=tuple((name, None if value is None else base64.b64decode(value)) for name, value in headers),
     )
-    user_id, course_id, batch_id = json.loads(fields["enrolment"])
     request = SyncRequest(
         entry_id=entry_id,
-        enrolment=EnrolmentKey(user_id, course_id, batch_id),
+        enrolment=decode_enrolment(fields["enrolment"]),
         record=record,
         repeated=fields["repeated"] == b"1",
     )

@@ -25,6 +25,7 @@ from ledger.entries import (
     Swept,
     Ticket,
     decode_claim,
+    decode_enrolment,
     encode_failure,
     encode_request,
     enrolment_field,
@@ -139,7 +140,7 @@ class Ledger:
         statuses = [status.decode() for status, _ in rows]
         accepted = statuses.index("full") if "full" in statuses else len(rows)
         tickets = tuple(
-            Ticket(request.entry_id, generation)
+            Ticket(request.entry_id, generation, request.enrolment.course_id)
             for request, (_, generation) in zip(requests[:accepted], rows, strict=False)
             if generation
         )
@@ -210,8 +211,12 @@ class Ledger:
         """
         arguments = [most, self._ms(self._config.sweep_after), self._ms(self._config.sweep_max_wait)]
         return [
-            Swept(Ticket(entry_id.decode(), generation), alone == 1, SweepReason(why.decode()))
-            for entry_id, generation, alone, why in self._run("sweep", arguments)
+            Swept(
+                Ticket(entry_id.decode(), generation, _course_of(enrolment)),
+                alone == 1,
+                SweepReason(why.decode()),
+            )
+            for entry_id, generation, alone, why, enrolment in self._run("sweep", arguments)
         ]
 
     def open_count(self) -> int:
@@ -235,6 +240,14 @@ class Ledger:
     @staticmethod
     def _ms(seconds: float) -> int:
         return round(seconds * 1000)
+
+
+def _course_of(enrolment: bytes) -> str:
+    try:
+        return decode_enrolment(enrolment).course_id
+    except ValueError:
+        # it is for people to read; what is wrong with the entry shows when it is claimed
+        return ""
 
 
 @contextmanager

@@ -10,6 +10,9 @@ RECONCILE_TASK = "tasks.reconcile"
 #: The message's layout. A worker drops versions that it does not know: the entry stays, and the sweep sends it again.
 MESSAGE_VERSION = 1
 
+MOST_COURSES_SHOWN = 3
+LONGEST_COURSE_SHOWN = 40
+
 
 def encode_message(tickets: Sequence[Ticket]) -> dict[str, object]:
     """Give the task's keyword arguments for a group of tickets."""
@@ -41,5 +44,15 @@ def decode_message(version: object, tickets: object) -> tuple[Ticket, ...]:
 
 
 def summary(tickets: Sequence[Ticket]) -> str:
-    """Describe a message for Flower and for logs: how many entries, no personal id."""
-    return f"{len(tickets)} request{'' if len(tickets) == 1 else 's'}"
+    """Describe a message for Flower and for logs: how many entries and of which courses, no learner's id."""
+    courses = sorted({ticket.course_id for ticket in tickets} - {""})
+    named = ", ".join(_shown(course_id) for course_id in courses[:MOST_COURSES_SHOWN])
+    more = len(courses) - MOST_COURSES_SHOWN
+    count = f"{len(tickets)} request{'' if len(tickets) == 1 else 's'}"
+    return count + (f" ({named}{f' and {more} more' if more > 0 else ''})" if named else "")
+
+
+def _shown(course_id: str) -> str:
+    """Shorten an id that anybody may have made up, and keep it on its line."""
+    text = course_id if len(course_id) <= LONGEST_COURSE_SHOWN else course_id[:LONGEST_COURSE_SHOWN] + "…"
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -90,6 +90,12 @@ class BehaviourSettings(BaseSettings):
         kind.whole_number(1, 256),
         Documented("worker.threads", "How many tasks one worker runs at once."),
     ] = 4
+    worker_shutdown_limit: Annotated[
+        float,
+        kind.seconds(1, 3600),
+        Documented("worker.shutdown.limit", "A worker is ended so long after SIGTERM at the latest (seconds)."),
+    ] = 110.0
+
     retry_attempts: Annotated[
         int,
         kind.whole_number(1, 100),

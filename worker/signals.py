@@ -18,9 +18,6 @@ from worker.connections import close_connections, current_connections
 
 log = structlog.get_logger(__name__)
 
-#: How many seconds after SIGTERM a worker is ended at the latest; below the grace period in docs/reliability.md.
-SHUTDOWN_LIMIT = 110.0
-
 
 @signals.setup_logging.connect
 def set_up_logging(**_: Any) -> None:
@@ -80,7 +77,7 @@ def end_in_time(**_: Any) -> None:
     WorkController._shutdown).
     Nothing is lost by it: what runs is attempted again after its lease.
     """
-    watchdog = threading.Timer(SHUTDOWN_LIMIT, end_now)
+    watchdog = threading.Timer(process_settings().worker_shutdown_limit, end_now)
     watchdog.daemon = True
     watchdog.start()
 

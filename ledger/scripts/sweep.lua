@@ -1,6 +1,6 @@
 -- Finds what is overdue and gives it a new generation, for a new message. ARGV: now, most entries,
 --   first wait in ms, longest wait in ms.
--- Returns a row an entry: {id, generation, alone (1 or 0), why ('lapsed' | 'retry' | 'unclaimed')}.
+-- Returns a row an entry: {id, generation, alone (1 or 0), why ('lapsed' | 'retry' | 'unclaimed'), enrolment}.
 local first, longest = tonumber(ARGV[3]), tonumber(ARGV[4])
 local rows = {}
 
@@ -24,7 +24,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, to
     redis.call('HSET', entry, 'sweeps', sweeps + 1, 'blocked', 0)
     -- each sweep that nobody claims doubles the wait: a backlog does not multiply itself
     redis.call('ZADD', due, now + math.min(first * 2 ^ math.min(sweeps, 20), longest), id)
-    rows[#rows + 1] = {id, generation, tonumber(redis.call('HGET', entry, 'alone')), why}
+    rows[#rows + 1] = {id, generation, tonumber(redis.call('HGET', entry, 'alone')), why, seen[2]}
   end
 end
 return rows

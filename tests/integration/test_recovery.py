@@ -165,3 +165,21 @@ def test_cassandra_may_be_killed_and_come_back(
     installation.wait_settled(LIMIT_SECONDS)
 
     _check_all_done(installation, learners)
+
+
+def test_a_worker_ends_in_time_though_redis_hangs(make_installation: MakeInstallation, stack: Stack) -> None:
+    with make_installation({**SETTINGS, "WORKER_SHUTDOWN_LIMIT": "3"}) as installation:
+        learner = new_learner()
+        installation.relations.fill(course_of_units(learner.course, {"unit": {"a"}}))
+        installation.tables.add_consumption({learner: {"a": 2}})
+        installation.start().sync(learner)
+        redis = stack.server("redis")
+        redis.stop()
+        try:
+            installation.worker.ask_to_end()
+            assert installation.worker.wait(30) == 0
+        finally:
+            redis.resume()
+        assert "did not end in time" in installation.worker.output()
+        installation.worker.start()
+        installation.sync(learner)

@@ -16,7 +16,7 @@ BRIDGE = (sys.executable, "-m", "bridge")
 WORKER = (str(Path(sys.executable).parent / "celery"), "-A", "worker", "worker")
 
 #: How long SIGTERM may take; what the documentation asks operators to grant.
-GRACE_SECONDS = 60.0
+GRACE_SECONDS = 120.0
 
 _SHOWN_CHARACTERS = 6_000
 

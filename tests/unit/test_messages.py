@@ -38,6 +38,15 @@ def test_the_summary_says_how_many_and_no_id() -> None:
     assert summary([Ticket("secret", 1)] * 3) == "3 requests"
 
 
+def test_the_summary_names_a_few_courses() -> None:
+    def of(*courses: str) -> str:
+        return summary([Ticket("entry", 1, course) for course in courses])
+
+    assert of("do_2", "do_1", "do_2") == "3 requests (do_1, do_2)"
+    assert of("a", "b", "c", "d", "e") == "5 requests (a, b, c and 2 more)"
+    assert of("line\nbreak" + "x" * 50) == "1 request (line?break" + "x" * 30 + "…)"
+
+
 def test_the_bridge_s_task_name_is_one_that_workers_register() -> None:
     app.loader.import_default_modules()
     assert RECONCILE_TASK in app.tasks

@@ -168,6 +168,7 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
     "group_size": ("BRIDGE_GROUP_SIZE", 25, "500", 500, ("0", "501", "٣")),
     "poll_records": ("BRIDGE_POLL_RECORDS", 250, "10000", 10_000, ("10001", "9" * 5000)),
     "worker_threads": ("WORKER_THREADS", 4, "8.0", 8, ("257",)),
+    "worker_shutdown_limit": ("WORKER_SHUTDOWN_LIMIT", 110.0, "1", 1.0, ("0", "3601")),
     "retry_attempts": ("RETRY_ATTEMPTS", 6, "1", 1, ("0", "101")),
     "retry_backoff_first": ("RETRY_BACKOFF_FIRST", 5.0, "0.05", 0.05, ("0",)),
     "retry_backoff_most": ("RETRY_BACKOFF_MOST", 60.0, "86400", 86_400.0, ("4.9", "86401")),
