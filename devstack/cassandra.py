@@ -1,18 +1,16 @@
 """Cassandra 5.0 as one node, tuned for a fast start on a small machine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import ClassVar
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import WhiteListRoundRobinPolicy
 
-from devstack.java import find_java, temporary_folder
-from devstack.locking import lock_file
-from devstack.maven import ensure_jars
+from devstack.java import temporary_folder
+from devstack.java_server import JavaServer
 from devstack.ports import HOST, internal_port
-from devstack.server import Place, Server
+from devstack.server import Place
 
 HEAP_MEGABYTES = 768
 # What SimpleSnitch calls it.
@@ -100,7 +98,7 @@ _OPENS = (
 )
 
 
-class CassandraServer(Server):
+class CassandraServer(JavaServer):
     """One Cassandra node without JMX; its data centre is DATA_CENTRE."""
 
     name: ClassVar[str] = "cassandra"
@@ -108,13 +106,6 @@ class CassandraServer(Server):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place, place.ports.cassandra)
-        self._java = Path()
-        self._jars = Path()
-
-    def prepare(self, report: Callable[[str], None]) -> None:
-        """Find Java and put the jars in place."""
-        self._java = find_java()
-        self._jars = ensure_jars(self.name, lock_file(self.name), self.place.cache, report)
 
     def command(self) -> Sequence[str]:
         """Write the configuration and return the command line."""

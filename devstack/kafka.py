@@ -3,18 +3,17 @@
 import base64
 import subprocess
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from confluent_kafka.admin import AdminClient
 
 from devstack.errors import DevstackError
-from devstack.java import find_java, temporary_folder
-from devstack.locking import lock_file
-from devstack.maven import ensure_jars
+from devstack.java import temporary_folder
+from devstack.java_server import JavaServer
 from devstack.ports import HOST, internal_port
-from devstack.server import Place, Server
+from devstack.server import Place
 
 HEAP_MEGABYTES = 400
 _FORMAT_LIMIT_SECONDS = 60.0
@@ -53,20 +52,13 @@ appender.console.layout.pattern=%d{ISO8601} %-5p %c{1} %m%n
 """
 
 
-class KafkaServer(Server):
+class KafkaServer(JavaServer):
     """One Kafka node; topics are made by request only, never by use."""
 
     name: ClassVar[str] = "kafka"
 
     def __init__(self, place: Place) -> None:
         super().__init__(place, place.ports.kafka)
-        self._java = Path()
-        self._jars = Path()
-
-    def prepare(self, report: Callable[[str], None]) -> None:
-        """Find Java and put the jars in place."""
-        self._java = find_java()
-        self._jars = ensure_jars(self.name, lock_file(self.name), self.place.cache, report)
 
     def command(self) -> Sequence[str]:
         """Write the configuration, format the data folder when it is new, and return the command line."""

@@ -1,0 +1,23 @@
+"""What Kafka and Cassandra have in common: a Java runtime and a folder of pinned jars."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from devstack.java import find_java
+from devstack.locking import lock_file
+from devstack.maven import ensure_jars
+from devstack.server import Place, Server
+
+
+class JavaServer(Server):
+    """A server that runs on Java; its jars are those of the lock file of its name."""
+
+    def __init__(self, place: Place, port: int) -> None:
+        super().__init__(place, port)
+        self._java = Path()
+        self._jars = Path()
+
+    def prepare(self, report: Callable[[str], None]) -> None:
+        """Find Java and put the jars in place."""
+        self._java = find_java()
+        self._jars = ensure_jars(self.name, lock_file(self.name), self.place.cache, report)
