@@ -13,6 +13,7 @@ import psutil
 # Start times are read in clock ticks against the boot time, which moves when the clock is set.
 _START_TIME_TOLERANCE_SECONDS = 2.0
 _KILL_LIMIT_SECONDS = 10.0
+_LAST_THREAD_SECONDS = 2.0
 # They would change the servers' options behind our back.
 _UNWANTED_ENVIRONMENT = frozenset({"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"})
 
@@ -89,8 +90,13 @@ class DetachedProcess:
             self._wait_gone(process, _KILL_LIMIT_SECONDS)
 
     def how_it_ended(self) -> str:
-        """Say how the process ended ("exit code 1", "signal SIGKILL"), or "" when that isn't known."""
+        """Say how the process that just ended did so ("exit code 1", "signal SIGKILL"), or "" when that isn't known."""
+        # A process whose first thread is gone shows as a zombie, but tells how it ended only when its last one is.
+        deadline = time.monotonic() + _LAST_THREAD_SECONDS
         self._reap()
+        while self._last_pid is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self._reap()
         return self._exit
 
     def log_tail(self, lines: int = 15) -> str:
