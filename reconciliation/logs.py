@@ -11,7 +11,7 @@ _NOISY = ("amqp", "cassandra", "celery", "confluent_kafka", "kombu", "pyhocon", 
 
 
 # What these tell with a traceback is a server that is away. A task's own errors come from celery.app and keep theirs.
-_TRACEBACKS_SHORTENED = ("amqp", "cassandra", "celery.worker", "kombu")
+_TRACEBACKS_SHORTENED = ("amqp", "cassandra", "celery.bootsteps", "celery.worker", "kombu")
 
 
 def configure_logging(form: str, level: str) -> None:

@@ -29,8 +29,9 @@ from tasks.retry_policy import GiveUp, RetryRules, TryAgain, decide, outage_dela
 
 log = structlog.get_logger(__name__)
 
-#: How long a worker goes on telling the ledger how an attempt ended, in seconds, before it leaves that to a later one.
-LEDGER_PATIENCE = 30.0
+#: How long a worker goes on asking a ledger that is away, in seconds. Nothing can be done without it, and an attempt
+#: that tells how it ended as soon as the ledger is back is not taken for one that died.
+LEDGER_PATIENCE = 3600.0
 LEDGER_PAUSE = 0.5
 
 #: What failInfo says of a request that ended its worker's process again and again.
@@ -63,6 +64,7 @@ class AttemptRunner:
         rules: when to try again.
         counters: what is counted on the way.
         now_ms: the clock, in milliseconds since 1970.
+        is_stopping: whether the worker was told to end.
 
     """
 
@@ -77,6 +79,7 @@ class AttemptRunner:
         rules: RetryRules,
         counters: Counters,
         now_ms: Callable[[], int],
+        is_stopping: Callable[[], bool],
     ) -> None:
         self._ledger = ledger
         self._leases = leases
@@ -86,6 +89,7 @@ class AttemptRunner:
         self._rules = rules
         self._counters = counters
         self._now_ms = now_ms
+        self._is_stopping = is_stopping
 
     def run(self, tickets: Sequence[Ticket]) -> Summary:
         """Attempt every entry that these tickets name and that is still to be attempted.
@@ -94,7 +98,7 @@ class AttemptRunner:
         attempted again after its lease.
         """
         token = uuid.uuid4().hex
-        claims = patiently(lambda: self._ledger.claim(tickets, token))
+        claims = self._patiently(lambda: self._ledger.claim(tickets, token))
         with self._leases.holding(claims):
             known = [(claim, failure) for claim in claims if (failure := self._known_failure(claim)) is not None]
             condemned = {claim.entry_id for claim, _ in known}
@@ -107,7 +111,7 @@ class AttemptRunner:
             sent, unsent = self._give_up([*known, *new], token)
             retries += unsent
             if retries:
-                patiently(lambda: self._ledger.retry(retries, token))
+                self._patiently(lambda: self._ledger.retry(retries, token))
         return Summary(
             done=len(done),
             stale=len(tickets) - len(claims),
@@ -130,7 +134,7 @@ class AttemptRunner:
             return []
 
         def record_debts(debts: Sequence[Debt]) -> Sequence[DebtStatus]:
-            return patiently(lambda: self._ledger.owe(debts, token))
+            return self._patiently(lambda: self._ledger.owe(debts, token))
 
         try:
             return self._reconciler.reconcile([claim.attempt() for claim in claims], record_debts)
@@ -188,7 +192,7 @@ class AttemptRunner:
             fields = {"entry": claim.entry_id, "code": failure.code, "error": failure.error}
             log.error("a request is given up", **fields, attempts=failure.attempts)
         pairs = [(claim.entry_id, failure) for claim, failure in failures]
-        statuses = patiently(lambda: self._ledger.owe_failures(pairs, token))
+        statuses = self._patiently(lambda: self._ledger.owe_failures(pairs, token))
         ours = [given for given, status in zip(failures, statuses, strict=True) if status is not DebtStatus.LOST]
         reports = self._failed_topic.send([(claim.request.record, failure) for claim, failure in ours])
         sent: list[Given] = []
@@ -202,7 +206,7 @@ class AttemptRunner:
                 unsent.append(RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, reason))
         if sent:
             settlements = [Settlement(claim.entry_id) for claim, _ in sent]
-            patiently(lambda: self._ledger.settle(settlements, token))
+            self._patiently(lambda: self._ledger.settle(settlements, token))
         return sent, unsent
 
     def _settle_done(self, done: Sequence[Outcome], token: str) -> None:
@@ -211,23 +215,24 @@ class AttemptRunner:
         settlements = [
             Settlement(outcome.entry_id, completion_mid(outcome.paid) if outcome.paid else None) for outcome in done
         ]
-        closed = patiently(lambda: self._ledger.settle(settlements, token))
+        closed = self._patiently(lambda: self._ledger.settle(settlements, token))
         self._counters.success_events.inc(sum(closed))
 
+    def _patiently(self, step: Callable[[], T]) -> T:
+        """Take a step in the ledger, again and again while its Redis is away.
 
-def patiently(step: Callable[[], T]) -> T:
-    """Take a step in the ledger, again and again for a while when its Redis is away.
-
-    Every step may be repeated (see `ledger.ledger`). Raises LedgerUnavailable after `LEDGER_PATIENCE` seconds.
-    """
-    ends = time.monotonic() + LEDGER_PATIENCE
-    while True:
-        try:
-            return step()
-        except LedgerUnavailable:
-            if time.monotonic() > ends:
-                raise
-        time.sleep(LEDGER_PAUSE)
+        Every step may be repeated (see `ledger.ledger`). Raises LedgerUnavailable when the worker is to end, or after
+        `LEDGER_PATIENCE` seconds.
+        """
+        ends = time.monotonic() + LEDGER_PATIENCE
+        while True:
+            try:
+                return step()
+            except LedgerUnavailable as error:
+                if self._is_stopping() or time.monotonic() > ends:
+                    raise
+                log.debug("the ledger is away, its step is taken again", error=str(error))
+            time.sleep(LEDGER_PAUSE)
 
 
 def _chance() -> float:

@@ -11,7 +11,7 @@ from ledger.messages import RECONCILE_TASK, decode_message
 from reconciliation.errors import LedgerUnavailable
 from tasks.attempts import AttemptRunner, Summary
 from tasks.retry_policy import RetryRules
-from worker.connections import Connections, current_connections
+from worker.connections import STOPPING, Connections, current_connections
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +70,7 @@ def _runner(connections: Connections) -> AttemptRunner:
         ),
         counters=connections.counters,
         now_ms=lambda: time.time_ns() // 1_000_000,
+        is_stopping=STOPPING.is_set,
     )
 
 

@@ -162,6 +162,9 @@ def connect(settings: Settings, counters: Counters) -> Connections:
     )
 
 
+#: Set when this process was told to end: whoever waits for a server gives up then.
+STOPPING = threading.Event()
+
 _lock = threading.Lock()
 _by_process: dict[int, Connections] = {}
 

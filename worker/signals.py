@@ -14,7 +14,7 @@ from ledger.ledger import Ledger
 from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
 from reconciliation.logs import configure_logging
 from reconciliation.settings import process_settings
-from worker.connections import close_connections, current_connections
+from worker.connections import STOPPING, close_connections, current_connections
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +77,7 @@ def end_in_time(**_: Any) -> None:
     WorkController._shutdown).
     Nothing is lost by it: what runs is attempted again after its lease.
     """
+    STOPPING.set()
     watchdog = threading.Timer(process_settings().worker_shutdown_limit, end_now)
     watchdog.daemon = True
     watchdog.start()

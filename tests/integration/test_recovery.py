@@ -165,3 +165,27 @@ def test_a_worker_ends_in_time_though_redis_hangs(make_installation: MakeInstall
         assert "did not end in time" in installation.worker.output()
         installation.worker.start()
         installation.sync(learner)
+
+
+@pytest.mark.parametrize(("harm", "heal"), [("stop", "resume"), ("kill", "start")], ids=["hangs", "is killed"])
+def test_redis_may_be_away_for_a_while(
+    installation: Installation, learners: list[Learner], stack: Stack, harm: str, heal: str
+) -> None:
+    installation.start().send(*learners)
+    _wait_for_some_work(installation)
+    redis = stack.server("redis")
+    getattr(redis, harm)()
+    try:
+        # the bridge says so when it has given up its first call
+        wait_until("the bridge's pause", lambda: "paused" in installation.bridge.output(), LIMIT_SECONDS)
+    finally:
+        getattr(redis, heal)()
+
+    def settled_under_a_supervisor() -> bool:
+        if not installation.worker.is_running:
+            # Celery may end a busy worker when its broker vanishes (docs/reliability.md, stopping)
+            installation.worker.start()
+        return installation.open_count() == 0 and installation.behind() == {}
+
+    wait_until("everything settled", settled_under_a_supervisor, LIMIT_SECONDS)
+    _check_all_done(installation, learners)
