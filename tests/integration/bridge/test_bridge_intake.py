@@ -1,7 +1,6 @@
 """What becomes of records: entries and messages, skips, failed events, and the offsets that are committed."""
 
 import base64
-import json
 import urllib.request
 from collections import Counter
 
@@ -36,7 +35,7 @@ def test_requests_become_entries_and_grouped_messages_without_personal_ids(stand
         assert b"batch-1" not in message.raw
         # what Flower shows: how many, and of which course
         count = f"{len(message.tickets)} request{'' if len(message.tickets) == 1 else 's'}"
-        assert json.loads(message.raw)["headers"]["argsrepr"] == f"{count} (do_course)"
+        assert f'"argsrepr": "{count} (do_course)"'.encode() in message.raw
         if len(message.tickets) == 1:
             assert message.task_id == message.tickets[0][0]
 
