@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from devstack.errors import DevstackError
@@ -26,7 +28,7 @@ def topic_names(environment: str) -> tuple[str, ...]:
 
 
 def create_topics(bootstrap: str, names: Sequence[str], partitions: int = PARTITIONS) -> None:
-    """Create the topics that are missing at `bootstrap` (host:port) and return when every partition has a leader.
+    """Create the topics that are missing at `bootstrap` (host:port) and return when every partition's leader answers.
 
     Raises DevstackError when Kafka refuses or does not answer within 30 seconds.
     """
@@ -60,11 +62,20 @@ def _await_leaders(client: AdminClient, names: Sequence[str]) -> list[str]:
 
 
 def _without_leader(client: AdminClient, names: Sequence[str]) -> list[str]:
+    """List the topics that the cluster does not show whole, or whose leaders do not yet answer as such."""
     known = client.list_topics(timeout=_LIMIT_SECONDS).topics
-    return [
-        name
-        for name in names
-        if name not in known
-        or not known[name].partitions
-        or any(partition.leader < 0 for partition in known[name].partitions.values())
-    ]
+    return [name for name in names if name not in known or not _leads(client, name, known[name].partitions)]
+
+
+def _leads(client: AdminClient, name: str, partitions: Any) -> bool:
+    if not partitions or any(partition.leader < 0 for partition in partitions.values()):
+        return False
+    # the cluster names a leader a moment before that broker knows, and until then it refuses reads and writes
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client does not type it
+    places = {TopicPartition(name, number): latest for number in partitions}
+    for answer in client.list_offsets(places, request_timeout=_LIMIT_SECONDS).values():
+        try:
+            answer.result(timeout=_LIMIT_SECONDS)
+        except KafkaException:
+            return False
+    return True
