@@ -12,12 +12,13 @@ from prometheus_client import CollectorRegistry
 from bridge.bridge import Bridge, Parts
 from bridge.dispatch import Dispatcher, make_app
 from bridge.kafka_input import KafkaInput
-from bridge.metrics import Gauges, serve_metrics
+from bridge.metrics import Gauges
 from bridge.sweep import Sweeper
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
 from reconciliation.failed_topic import FailedTopic
+from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.publisher import EventPublisher
 from reconciliation.settings import Settings
 
@@ -53,7 +54,7 @@ def build(settings: Settings) -> Bridge:
         )
 
     bridge = Bridge(parts, make_input, settings.poll_records, settings.ledger_max_open)
-    serve_metrics(registry, settings.metrics_address, settings.metrics_bridge_port)
+    serve_metrics(registry, settings.metrics_address, settings.metrics_bridge_port, "metrics.bridge.port")
     return bridge
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import structlog
 from celery import signals
-from prometheus_client import start_http_server
+from prometheus_client import REGISTRY
 
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
 from reconciliation.logs import configure_logging
+from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.settings import process_settings
 from worker.connections import STOPPING, close_connections, current_connections
 
@@ -42,18 +43,10 @@ def check_ledger(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def serve_metrics(sender: Any, **_: Any) -> None:
+def begin(sender: Any, **_: Any) -> None:
     """Serve the metrics, and connect before the first request comes rather than with it."""
     settings = process_settings()
-    if settings.metrics_worker_port:
-        try:
-            start_http_server(settings.metrics_worker_port, settings.metrics_address)
-        except OSError as error:
-            log.warning(
-                "metrics are not served: set metrics.worker.port (METRICS_WORKER_PORT) to a free port, or to 0",
-                port=settings.metrics_worker_port,
-                error=str(error),
-            )
+    serve_metrics(REGISTRY, settings.metrics_address, settings.metrics_worker_port, "metrics.worker.port")
     if sender.pool.__class__.__module__ != "celery.concurrency.prefork":
         threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
 

@@ -1,4 +1,5 @@
--- Ends attempts that go on later: alone after an error of their own, in company after an outage. ARGV: now, token, then 4 an entry:
+-- Ends attempts that go on later: alone after an error of their own, in company after an outage.
+-- ARGV: now, token, then 4 an entry:
 --   id, delay in ms, counter to raise ('attempts' or 'waits'), reason.
 -- Returns 1 for each entry that was ours, else 0.
 local rows = {}
