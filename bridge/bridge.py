@@ -167,7 +167,7 @@ class Bridge:
         if not resting:
             return
         for partition, committed in self._input.committed(resting).items():
-            start = self._positions.begin(partition, committed, identity, self._input.end(partition))
+            start = self._positions.begin(partition, committed, identity, self._input.bounds(partition))
             if self._positions.goes_back(partition):
                 log.warning(
                     "the ledger is another than at the last commit: going back to what was open then",

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bridge.pacing import Reminder
-from bridge.positions import Commit, Committed
+from bridge.positions import Bounds, Commit, Committed
 from reconciliation.model import Origin, Record
 
 log = structlog.get_logger(__name__)
@@ -49,6 +49,7 @@ class KafkaInput:
         self._timeout = timeout
         self._on_leave = on_leave
         self._reminder = Reminder()
+        self._commit_reminder = Reminder()
         self._resting: set[int] = set()
         # the next offset to read of each partition that is begun
         self._next: dict[int, int] = {}
@@ -100,12 +101,17 @@ class KafkaInput:
             record = _record(message)
             partition = record.origin.partition
             # a record may slip through before a pause takes hold: it is read again, since every start seeks
-            if not self._held and partition in self._next:
-                self._next[partition] = record.origin.offset + 1
-                records.append(record)
+            if self._held or partition not in self._next:
+                continue
+            if record.origin.offset < self._next[partition]:
+                self._begin_anew(partition)
+                continue
+            self._next[partition] = record.origin.offset + 1
+            records.append(record)
         if records:
             self._reminder.reset()
-        return records
+        # a partition that is to begin anew meanwhile reads them again
+        return [record for record in records if record.origin.partition in self._next]
 
     def resting(self) -> list[int]:
         """List the partitions that are ours and not begun."""
@@ -124,19 +130,24 @@ class KafkaInput:
             place.partition: Committed(place.offset if place.offset >= 0 else None, place.metadata) for place in found
         }
 
-    def end(self, partition: int) -> int:
-        """Ask for the offset that the next record to be written will get. Raises KafkaUnavailable."""
-        try:
-            _, end = self._consumer.get_watermark_offsets(self._place(partition), timeout=self._timeout)
-        except KafkaException as error:
-            raise KafkaUnavailable(f"the end of partition {partition} is not told: {error.args[0].str()}") from error
-        return end
+    def bounds(self, partition: int) -> Bounds:
+        """Ask for a partition's first offset, and for the one that its next record will get. Raises KafkaUnavailable.
 
-    def begin(self, partition: int, offset: int | None) -> None:
-        """Read a resting partition from this offset on, None for its beginning. Raises KafkaUnavailable."""
-        self._go_to(partition, OFFSET_BEGINNING if offset is None else offset)
+        Partitions begin at offsets that were asked for here, never at librdkafka's word for the beginning: an answer
+        about that word that comes late throws a partition back which reads on elsewhere by then
+        (src/rdkafka_partition.c, rd_kafka_toppar_handle_Offset and rd_kafka_toppar_offset_retry).
+        """
+        try:
+            first, end = self._consumer.get_watermark_offsets(self._place(partition), timeout=self._timeout)
+        except KafkaException as error:
+            raise KafkaUnavailable(f"the ends of partition {partition} are not told: {error.args[0].str()}") from error
+        return Bounds(first, end)
+
+    def begin(self, partition: int, offset: int) -> None:
+        """Read a resting partition from this offset on. Raises KafkaUnavailable."""
+        self._go_to(partition, offset)
         self._resting.discard(partition)
-        self._next[partition] = OFFSET_BEGINNING if offset is None else offset
+        self._next[partition] = offset
 
     def rest(self) -> None:
         """Let all partitions rest: what was read of them is to be read again from wherever `begin` says."""
@@ -159,21 +170,22 @@ class KafkaInput:
     def commit(self, commits: Sequence[Commit]) -> list[Commit]:
         """Commit offsets with their marks; gives those that Kafka confirmed. A failure is told, not raised."""
         # the metadata comes along with store_offsets as with commit (tests/integration/bridge)
-        forward = [commit for commit in commits if not commit.renewal]
-        renewals = [commit for commit in commits if commit.renewal]
+        forward = [commit for commit in commits if not commit.by_name]
+        named = [commit for commit in commits if commit.by_name]
         confirmed: list[Commit] = []
         try:
             if forward:
                 # store_offsets refuses a partition that is not ours, which an explicit commit would not
                 self._consumer.store_offsets(offsets=self._places(forward))
                 confirmed += _confirmed(forward, self._consumer.commit(asynchronous=False))
-            if renewals:
-                # an offset that stays is not committed without being named
-                confirmed += _confirmed(
-                    renewals, self._consumer.commit(offsets=self._places(renewals), asynchronous=False)
-                )
+            if named:
+                # what is stored is committed only beyond the last commit that the client knows of
+                confirmed += _confirmed(named, self._consumer.commit(offsets=self._places(named), asynchronous=False))
         except KafkaException as error:
-            log.warning("a commit failed, the next one makes up for it", error=error.args[0].str())
+            if self._commit_reminder.due("commit", time.monotonic()):
+                log.warning("a commit failed, the next one makes up for it", error=error.args[0].str())
+        else:
+            self._commit_reminder.reset()
         return confirmed
 
     def lag(self) -> int:
@@ -181,12 +193,19 @@ class KafkaInput:
         behind = 0
         for partition, offset in self._next.items():
             low, high = self._consumer.get_watermark_offsets(self._place(partition), cached=True)
-            behind += max(0, high - max(offset, low, 0))
+            behind += max(0, high - max(offset, low))
         return behind
 
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+
+    def _begin_anew(self, partition: int) -> None:
+        # the topic was deleted and made again, or cut back when a broker without its last records took over
+        log.warning("a partition jumped back and is begun anew", partition=partition, expected=self._next[partition])
+        self._give_up([partition], lost=True)
+        self._resting.add(partition)
+        self._pause([partition])
 
     def _go_to(self, partition: int, offset: int) -> None:
         place = self._place(partition, offset)
@@ -212,9 +231,12 @@ class KafkaInput:
         return [TopicPartition(self.topic, it.partition, it.offset, it.mark.encode()) for it in commits]
 
     def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
-        consumer.incremental_assign(places)
-        # paused at once: where to begin is asked for when the ledger answers
         numbers = [place.partition for place in places]
+        # Any offset will do, since every start seeks. Without one librdkafka asks for the group's commit by itself, and
+        # a partition whose question is refused as a whole ("not coordinator") is never started, and can't be sought in
+        # (src/rdkafka_assignment.c, rd_kafka_assignment_apply_offsets: nothing is done for request-level errors).
+        consumer.incremental_assign([self._place(number, 0) for number in numbers])
+        # paused at once: where to begin is asked for when the ledger answers
         self._pause(numbers)
         self._resting.update(numbers)
         log.info("partitions assigned", partitions=numbers)
@@ -227,6 +249,9 @@ class KafkaInput:
 
     def _leave(self, numbers: list[int], *, lost: bool) -> None:
         log.info("partitions lost" if lost else "partitions revoked", partitions=numbers)
+        self._give_up(numbers, lost=lost)
+
+    def _give_up(self, numbers: list[int], *, lost: bool) -> None:
         self._on_leave(numbers, lost)
         for number in numbers:
             self._resting.discard(number)

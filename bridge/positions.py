@@ -22,13 +22,25 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where a partition's records begin and end: the offset of the first, and the one that the next will get."""
+
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
-    """An offset to commit with its mark; `renewal` says that the offset itself stays as it was committed."""
+    """An offset to commit with its mark.
+
+    `by_name` says that it may not lie beyond what Kafka's client takes for committed: either the offset stays and the
+    mark is new, or Kafka has forgotten the group's commit, as it does with a topic that is made anew.
+    """
 
     partition: int
     offset: int
     mark: CommitMark
-    renewal: bool
+    by_name: bool
 
 
 @dataclass(slots=True)
@@ -48,19 +60,23 @@ class Positions:
     def __init__(self) -> None:
         self._positions: dict[int, _Position] = {}
 
-    def begin(self, partition: int, committed: Committed, identity: Identity, end: int) -> int | None:
-        """Begin a partition; give the offset of the first record to read, None for the topic's beginning.
+    def begin(self, partition: int, committed: Committed, identity: Identity, bounds: Bounds) -> int:
+        """Begin a partition; give the offset of the first record to read.
 
-        `end` is the offset that the next record to be written will get.
+        That is where the group stands, or what was open then in a ledger that has been lost since. A group that never
+        committed begins at the first record, and so does one that stands beyond the end: the topic was made anew.
         """
-        mark = decode_mark(committed.metadata)
-        start, repeated_below = committed.offset, None if mark is None else mark.repeated_below
-        if committed.offset is not None and mark is not None and mark.identity != identity:
-            repeated_below = end
+        offset, mark = committed.offset, decode_mark(committed.metadata)
+        if offset is not None and offset > bounds.end:
+            offset, mark = None, None
+        start, repeated_below = offset, None if mark is None else mark.repeated_below
+        if offset is not None and mark is not None and mark.identity != identity:
+            repeated_below = bounds.end
             if mark.oldest is not None:
-                start = min(mark.oldest, committed.offset)
-        self._positions[partition] = _Position(start, committed.offset, mark, repeated_below)
-        return start
+                start = min(mark.oldest, offset)
+        self._positions[partition] = _Position(start, offset, mark, repeated_below)
+        # what Kafka has let go of can't be read any more
+        return bounds.first if start is None else max(start, bounds.first)
 
     def goes_back(self, partition: int) -> bool:
         """Say whether a partition is read again from before its commit."""
@@ -110,9 +126,9 @@ class Positions:
                 repeated = None
             mark = CommitMark(identity, oldest_open, repeated)
             if position.committed is None or position.accepted > position.committed:
-                commits.append(Commit(partition, position.accepted, mark, renewal=False))
+                commits.append(Commit(partition, position.accepted, mark, by_name=position.committed is None))
             elif position.is_marked_otherwise(identity) or (renew and position.mark not in (None, mark)):
-                commits.append(Commit(partition, position.accepted, mark, renewal=True))
+                commits.append(Commit(partition, position.accepted, mark, by_name=True))
         return commits
 
     def committed(self, commits: Collection[Commit]) -> None:

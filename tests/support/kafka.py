@@ -69,6 +69,12 @@ def _admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
 
+def delete_topic(bootstrap: str, topic: str) -> None:
+    """Delete a topic; its name may stay taken for a moment."""
+    admin = _admin(bootstrap)
+    admin.delete_topics([topic], request_timeout=_LIMIT_SECONDS)[topic].result(_LIMIT_SECONDS)
+
+
 class TopicEnds:
     """Says where the partitions of a topic end.
 

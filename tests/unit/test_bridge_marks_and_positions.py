@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.marks import CommitMark, decode_mark
-from bridge.positions import Commit, Committed, Positions
+from bridge.positions import Bounds, Commit, Committed, Positions
 from ledger.ledger import Identity
 
 HERE = Identity("epoch", "run")
@@ -14,11 +14,11 @@ EMPTIED = Identity("another epoch", "run")
 
 
 def begun(
-    committed: int | None, mark: CommitMark | None, identity: Identity = HERE, end: int = 100
-) -> tuple[Positions, int | None]:
+    committed: int | None, mark: CommitMark | None, identity: Identity = HERE, first: int = 0, end: int = 100
+) -> tuple[Positions, int]:
     positions = Positions()
     metadata = None if mark is None else mark.encode()
-    return positions, positions.begin(0, Committed(committed, metadata), identity, end)
+    return positions, positions.begin(0, Committed(committed, metadata), identity, Bounds(first, end))
 
 
 @given(
@@ -37,11 +37,25 @@ def test_anything_else_is_no_mark(metadata: str | None) -> None:
     assert decode_mark(metadata) is None
 
 
-def test_a_group_that_never_committed_begins_at_the_beginning() -> None:
-    positions, start = begun(None, None)
-    assert start is None
+@pytest.mark.parametrize("first", [0, 40])
+def test_a_group_that_never_committed_begins_at_the_first_record(first: int) -> None:
+    positions, start = begun(None, None, first=first)
+    assert start == first
     assert not positions.goes_back(0)
     assert positions.due(HERE, {0: None}, renew=True) == []
+
+
+def test_what_kafka_has_let_go_of_is_passed_over() -> None:
+    assert begun(50, CommitMark(HERE, 30), first=60)[1] == 60
+    assert begun(50, CommitMark(HERE, 30), EMPTIED, first=40)[1] == 40
+
+
+def test_a_topic_made_anew_is_read_from_its_first_record_and_committed_again() -> None:
+    positions, start = begun(150, CommitMark(HERE, 120), end=100)
+    assert start == 0
+    assert not positions.goes_back(0)
+    positions.advance({0: 1})
+    assert positions.due(HERE, {0: None}, renew=False) == [Commit(0, 1, CommitMark(HERE, None), by_name=True)]
 
 
 @pytest.mark.parametrize("mark", [None, CommitMark(HERE, 3)])
@@ -66,7 +80,7 @@ def test_another_ledger_with_nothing_open_stays_and_is_marked_at_once() -> None:
     assert not positions.goes_back(0)
     assert positions.is_behind(EMPTIED)
     assert positions.due(EMPTIED, {0: None}, renew=False) == [
-        Commit(0, 50, CommitMark(EMPTIED, None, 100), renewal=True)
+        Commit(0, 50, CommitMark(EMPTIED, None, 100), by_name=True)
     ]
 
 
@@ -78,7 +92,7 @@ def test_nothing_is_committed_on_the_way_back_before_all_is_there_again() -> Non
         assert positions.due(EMPTIED, {0: 30}, renew=True) == []
     positions.advance({0: 50})
     (commit,) = positions.due(EMPTIED, {0: 30}, renew=False)
-    assert commit == Commit(0, 50, CommitMark(EMPTIED, 30, 100), renewal=True)
+    assert commit == Commit(0, 50, CommitMark(EMPTIED, 30, 100), by_name=True)
     positions.committed([commit])
     assert not positions.is_behind(EMPTIED)
 
@@ -87,8 +101,8 @@ def test_progress_is_committed_once_and_tried_again_until_it_is_confirmed() -> N
     positions, _ = begun(50, CommitMark(HERE, None))
     positions.advance({0: 60})
     (commit,) = positions.due(HERE, {0: 55}, renew=False)
-    assert commit == Commit(0, 60, CommitMark(HERE, 55), renewal=False)
-    assert positions.due(HERE, {0: 56}, renew=False) == [Commit(0, 60, CommitMark(HERE, 56), renewal=False)]
+    assert commit == Commit(0, 60, CommitMark(HERE, 55), by_name=False)
+    assert positions.due(HERE, {0: 56}, renew=False) == [Commit(0, 60, CommitMark(HERE, 56), by_name=False)]
     positions.committed([commit])
     assert positions.due(HERE, {0: 55}, renew=True) == []
 
@@ -96,7 +110,7 @@ def test_progress_is_committed_once_and_tried_again_until_it_is_confirmed() -> N
 def test_an_idle_partition_renews_its_mark_only_when_asked_to() -> None:
     positions, _ = begun(50, CommitMark(HERE, 40))
     assert positions.due(HERE, {0: 45}, renew=False) == []
-    assert positions.due(HERE, {0: 45}, renew=True) == [Commit(0, 50, CommitMark(HERE, 45), renewal=True)]
+    assert positions.due(HERE, {0: 45}, renew=True) == [Commit(0, 50, CommitMark(HERE, 45), by_name=True)]
 
 
 def test_repeats_are_remembered_across_commits_until_they_are_passed() -> None:
