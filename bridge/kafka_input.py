@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bridge.pacing import Reminder
 from bridge.positions import Bounds, Commit, Committed
-from reconciliation.model import Origin, Record
+from bridge.records import to_record
+from reconciliation.model import Record
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +99,7 @@ class KafkaInput:
             if error is not None:
                 self._report(error)
                 continue
-            record = _record(message)
+            record = to_record(message)
             partition = record.origin.partition
             # a record may slip through before a pause takes hold: it is read again, since every start seeks
             if self._held or partition not in self._next:
@@ -271,30 +272,6 @@ class KafkaInput:
             )
         else:
             log.warning("Kafka reports a problem, the bridge waits and tries again", error=error.str(), code=what)
-
-
-def _record(message: Message) -> Record:
-    key, value = message.key(), message.value()
-    _, timestamp_ms = message.timestamp()
-    return Record(
-        origin=Origin(message.topic() or "", message.partition() or 0, message.offset() or 0, max(0, timestamp_ms)),
-        key=_bytes(key),
-        value=_bytes(value),
-        headers=_headers(message),
-    )
-
-
-def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
-    try:
-        found = message.headers() or []
-    except ValueError:
-        # a header's name that is not UTF-8 is no reason to stand still
-        return ()
-    return tuple((header[0], _bytes(header[1])) for header in found)
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
 
 
 def _confirmed(commits: Sequence[Commit], answer: list[TopicPartition] | None) -> list[Commit]:
