@@ -81,9 +81,9 @@ def unit_ids(consumption: Iterable[Consumption], relations: CourseRelations, cou
     return frozenset().union(*ancestors) - {course_id}
 
 
-def needs_search(look: Look, relations: CourseRelations, course_id: str) -> bool:
-    """Say whether the search service must be asked if the course is retired: consumed, and without leaf nodes."""
-    return bool(look.consumption) and course_id not in relations.leaf_nodes
+def needs_search(relations: CourseRelations, course_id: str) -> bool:
+    """Say whether the search service must be asked if the course is retired: it has no leaf nodes."""
+    return course_id not in relations.leaf_nodes
 
 
 def clock_conflict(row: EnrolmentRow | None, stamp_us: int) -> bool:
@@ -131,11 +131,10 @@ def plan(
         return _plan_without_leaf_nodes(case, units, collection_status)
     count = completed_count(required, look.consumption)
     aggregates = (*units, _aggregate(case, course_id, count))
-    if rules.filter_processed_enrolments:
-        if look.enrolment is None:
-            return Plan(Verdict.NO_ENROLMENT, aggregates)
-        if look.enrolment.status == COMPLETED:
-            return _plan_already_completed(case, aggregates)
+    if rules.filter_processed_enrolments and look.enrolment is None:
+        return Plan(Verdict.NO_ENROLMENT, aggregates)
+    if _is_left_as_completed(case, is_complete=count >= len(required)):
+        return _plan_already_completed(case, aggregates)
     if count < len(required):
         return Plan(Verdict.IN_PROGRESS, aggregates, _in_progress_write(case, count))
     return _plan_completion(case, aggregates, count)
@@ -151,6 +150,13 @@ def _plan_without_leaf_nodes(
         # whoever recorded this debt wrote the course's aggregate before it: the announcement is all that is left
         return Plan(Verdict.COMPLETED, units, completion=standing)
     raise RelationsMissing(_missing_text(case.attempt.enrolment.course_id, collection_status))
+
+
+def _is_left_as_completed(case: _Case, *, is_complete: bool) -> bool:
+    if case.rules.filter_processed_enrolments:
+        return case.look.enrolment is not None and case.look.enrolment.status == COMPLETED
+    # a course may have come to require more since this request wrote its completion: that is announced all the same
+    return not is_complete and _is_debt(case, _standing_completion(case))
 
 
 def _plan_already_completed(case: _Case, aggregates: tuple[AggregateWrite, ...]) -> Plan:

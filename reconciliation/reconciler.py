@@ -4,7 +4,7 @@ The order is the promise: look, decide, write aggregates, record the debt, write
 announce it, and only then say that the request is done.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,8 +16,8 @@ from reconciliation.errors import (
     ClaimLost,
     CompletionSwallowed,
     ReconciliationError,
+    RelationsMissing,
     RequestFailed,
-    SearchUnavailable,
 )
 from reconciliation.events import audit_event, certificate_event, completion_mid
 from reconciliation.model import (
@@ -149,57 +149,59 @@ class Reconciler:
 
     def _decide(self, works: Sequence[_Work]) -> None:
         """Read what the courses require and plan each request's writes."""
+        consumed = [work for work in _alive(works) if work.look.consumption]
+        for work in _alive(works):
+            if not work.look.consumption:
+                # needs no relations, so it waits for none
+                self._plan(work, CourseRelations(), None)
         wanted: dict[str, set[str]] = {}
-        for work in _alive(works):
-            if work.look.consumption:
-                contents = wanted.setdefault(work.attempt.enrolment.course_id, set())
-                contents.update(row.content_id for row in work.look.consumption)
-        relations = self._relations.read(wanted) if wanted else {}
-        statuses = self._collection_statuses(works, relations)
-        for work in _alive(works):
-            course_id = work.attempt.enrolment.course_id
-            status = statuses.get(course_id)
-            if isinstance(status, ReconciliationError):
-                work.error = status
-                continue
-            try:
-                work.plan = progress.plan(
-                    work.attempt,
-                    work.look,
-                    relations.get(course_id, CourseRelations()),
-                    self._rules,
-                    stamp_us=work.stamp_us,
-                    now_ms=self._now_us() // 1000,
-                    collection_status=status,
-                )
-            except ReconciliationError as error:
+        for work in consumed:
+            contents = wanted.setdefault(work.attempt.enrolment.course_id, set())
+            contents.update(row.content_id for row in work.look.consumption)
+        try:
+            relations = self._relations.read(wanted) if wanted else {}
+        except ReconciliationError as error:
+            for work in consumed:
                 work.error = error
-            except Exception as error:
-                # a request that breaks our own code is poison to itself alone
-                log.exception("a request could not be planned", entry=work.attempt.entry_id)
-                work.error = RequestFailed(f"{type(error).__name__}: {error}")
+            return
+        statuses = self._collection_statuses(consumed, relations)
+        for work in consumed:
+            course_id = work.attempt.enrolment.course_id
+            self._plan(work, relations.get(course_id, CourseRelations()), statuses.get(course_id))
+
+    def _plan(
+        self, work: _Work, relations: CourseRelations, status: CollectionStatus | ReconciliationError | None
+    ) -> None:
+        unknown = status if isinstance(status, ReconciliationError) else None
+        try:
+            work.plan = progress.plan(
+                work.attempt,
+                work.look,
+                relations,
+                self._rules,
+                stamp_us=work.stamp_us,
+                now_ms=self._now_us() // 1000,
+                collection_status=None if isinstance(status, ReconciliationError) else status,
+            )
+        except RelationsMissing as error:
+            # why the search service could not be asked, if that is what a decision hangs on: a debt needs none
+            work.error = unknown or error
+        except ReconciliationError as error:
+            work.error = error
+        except Exception as error:
+            # a request that breaks our own code is poison to itself alone
+            log.exception("a request could not be planned", entry=work.attempt.entry_id)
+            work.error = RequestFailed(f"{type(error).__name__}: {error}")
 
     def _collection_statuses(
-        self, works: Sequence[_Work], relations: dict[str, CourseRelations]
+        self, consumed: Sequence[_Work], relations: Mapping[str, CourseRelations]
     ) -> dict[str, CollectionStatus | ReconciliationError]:
-        """Ask the search service about each course whose leaf nodes are missing; one that is away is asked once."""
-        statuses: dict[str, CollectionStatus | ReconciliationError] = {}
-        away: SearchUnavailable | None = None
-        for work in _alive(works):
-            course_id = work.attempt.enrolment.course_id
-            found = relations.get(course_id, CourseRelations())
-            if self._search is None or course_id in statuses or not progress.needs_search(work.look, found, course_id):
-                continue
-            if away is not None:
-                statuses[course_id] = away
-                continue
-            try:
-                statuses[course_id] = self._search.status(course_id)
-            except SearchUnavailable as error:
-                statuses[course_id] = away = error
-            except ReconciliationError as error:
-                statuses[course_id] = error
-        return statuses
+        """Ask the search service about each course whose leaf nodes are missing."""
+        if self._search is None:
+            return {}
+        course_ids = dict.fromkeys(work.attempt.enrolment.course_id for work in consumed)
+        nothing = CourseRelations()
+        return self._search.statuses([it for it in course_ids if progress.needs_search(relations.get(it, nothing), it)])
 
     def _write_aggregates(self, store: EnrolmentStore, works: Sequence[_Work]) -> None:
         writing = [work for work in _alive(works) if work.plan.aggregates]
@@ -233,8 +235,9 @@ class Reconciler:
                 or row.completed_on_ms != completion.completed_on_ms
             ):
                 work.error = CompletionSwallowed("a row stamped later hides the completion just written")
-            else:
-                self._counters.completed_enrolments.inc()
+                continue
+            # also where it could not be read back: the attempt that finds and announces it counts it no more
+            self._counters.completed_enrolments.inc()
 
     def _announce(self, works: Sequence[_Work]) -> None:
         """Send both events of each completion; a request is done only when Kafka confirmed both."""

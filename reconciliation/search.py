@@ -4,12 +4,12 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import requests
 from urllib3.exceptions import HTTPError
 
-from reconciliation.errors import RequestFailed, SearchUnavailable
+from reconciliation.errors import ReconciliationError, RequestFailed, SearchUnavailable
 from reconciliation.model import CollectionStatus
 
 _MOST_CACHED = 10_000
@@ -60,6 +60,27 @@ class CollectionSearch:
         status = _status_of(self._ask(course_id))
         self._keep(course_id, status)
         return status
+
+    def statuses(self, course_ids: Iterable[str]) -> dict[str, CollectionStatus | ReconciliationError]:
+        """Return for each course what `status` returns or raises.
+
+        A service that doesn't answer is waited for once, not once a course: after `timeout` seconds, what is not kept
+        from earlier gets the last course's SearchUnavailable.
+        """
+        ends = self._clock() + self._timeout
+        statuses: dict[str, CollectionStatus | ReconciliationError] = {}
+        away: SearchUnavailable | None = None
+        for course_id in course_ids:
+            if away is not None and self._clock() >= ends:
+                statuses[course_id] = self._from_cache(course_id) or away
+                continue
+            try:
+                statuses[course_id] = self.status(course_id)
+            except SearchUnavailable as error:
+                statuses[course_id] = away = error
+            except ReconciliationError as error:
+                statuses[course_id] = error
+        return statuses
 
     def probe(self) -> None:
         """Raise SearchUnavailable unless the service answers a search; what it answers does not matter.

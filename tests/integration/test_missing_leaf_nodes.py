@@ -184,6 +184,33 @@ def test_a_search_service_that_is_gone_is_waited_for(installation: Installation,
     assert installation.failures(learner) == []
 
 
+def test_who_needs_no_answer_is_not_held_by_who_does(installation: Installation, search: SearchService) -> None:
+    # all in one group: A waits for the search service, B of the same course has consumed nothing, and that C's course
+    # is retired is known already
+    a, c = _prepare(installation), _prepare(installation)
+    b, d = new_learner(a.course), new_learner(c.course)
+    installation.tables.add_enrolments([b, d])
+    installation.tables.add_consumption({d: {"a": 2}})
+    search.statuses |= {a.course: "Retired", c.course: "Retired"}
+    installation.sync(c)
+    bridge, _ = installation.processes
+    bridge.end()
+    search.broken = True
+    try:
+        installation.send(a, b, d)
+        bridge.start()
+        installation.wait_accepted()
+        wait_until("only A waits", lambda: installation.open_count() == 1)
+        assert installation.tables.completed_counts(d) == {"unit": 1.0}
+        assert installation.tables.completed_counts(a) == {}
+        assert [attempts for attempts, _ in installation.spent()] == [0]
+    finally:
+        search.broken = False
+    installation.wait_settled()
+    assert installation.tables.completed_counts(a) == {"unit": 2.0}
+    assert [installation.failures(learner) for learner in (a, b, d)] == [[], [], []]
+
+
 def test_without_a_search_service_the_reason_says_so(make_installation: MakeInstallation) -> None:
     with make_installation({**SETTINGS, "RETRY_ATTEMPTS": "2", "RETRY_BACKOFF_FIRST": "0.1"}) as installation:
         learner = _prepare(installation)

@@ -287,13 +287,20 @@ def test_without_the_filter_a_missing_row_is_made() -> None:
 
 
 def test_without_the_filter_a_completion_may_be_taken_back() -> None:
-    for owed_ms, repeated in ((None, False), (NOW_MS, False), (None, True)):
+    for owed_ms, repeated in ((None, False), (77, False), (None, True)):
         decided = decide(TWO_DONE, row(2, completed_on=NOW_MS), rules=UNFILTERED, owed_ms=owed_ms, repeated=repeated)
         assert decided.verdict is Verdict.IN_PROGRESS
         assert decided.enrolment is not None
         assert decided.enrolment.status == StatusWrite(1, 501)
         assert decided.enrolment.completed_on_ms is None
         assert decided.completion is None
+
+
+def test_without_the_filter_a_debt_is_paid_though_the_course_requires_more_by_now() -> None:
+    decided = decide(TWO_DONE, row(2, completed_on=77), rules=UNFILTERED, owed_ms=77)
+    assert decided.verdict is Verdict.COMPLETED
+    assert decided.enrolment is None
+    assert decided.completion == Completion(KEY, 77)
 
 
 @pytest.mark.parametrize("status", [1, 2])
@@ -390,12 +397,10 @@ def test_unit_ids() -> None:
 
 
 def test_needs_search() -> None:
-    consumed = Look((Consumption("do_R1", 0),), None)
-    assert needs_search(consumed, NO_LEAF_NODES, "course001")
-    assert not needs_search(consumed, RELATIONS, "course001")
-    assert not needs_search(Look((), row(1)), NO_LEAF_NODES, "course001")
+    assert needs_search(NO_LEAF_NODES, "course001")
+    assert not needs_search(RELATIONS, "course001")
     # a set that is there and empty is not missing
-    assert not needs_search(consumed, CourseRelations({"course001": frozenset()}), "course001")
+    assert not needs_search(CourseRelations({"course001": frozenset()}), "course001")
 
 
 @pytest.mark.parametrize(("last_us", "conflict"), [(None, False), (999, False), (1000, True), (1001, True)])
