@@ -29,8 +29,9 @@ _HEADER_FRAME_BYTES = 10
 # A driver's text can repeat a whole statement; its start says what happened.
 _ERROR_CHARACTERS = 4000
 
-# JSON's longest form of one byte: a control character as its six characters' escape.
-_LONGEST_ESCAPE = 6
+# What JSON takes for blanks, and what we put between an original's fields and the reason.
+_BLANKS = b" \t\r\n"
+_MARKER = b',"jobName":"' + JOB_NAME.encode() + b'","failInfo":'
 
 
 def failed_event(record: Record, failure: FinalFailure, topic: str, max_bytes: int) -> OutgoingEvent:
@@ -58,7 +59,7 @@ def failed_event(record: Record, failure: FinalFailure, topic: str, max_bytes: i
         "failedAt": failure.failed_at_ms,
     }
     origin = _origin_headers(record.origin)
-    own = tuple((name, value or b"") for name, value in record.headers if name not in _ORIGIN_HEADERS)
+    own = tuple((name, value) for name, value in record.headers if name not in _ORIGIN_HEADERS)
     whole = _whole(record.value, fail_info)
     if len(whole) <= _room(record.key, own + origin, max_bytes):
         return OutgoingEvent(topic, record.key, whole, own + origin)
@@ -74,10 +75,11 @@ def unwrap(value: bytes) -> bytes | None:
     """Give the original back from a failed event's value; None where the original had no value.
 
     Raises:
-        InvalidRequest: this is no failed event, one that carries only a part of its original, or one nested too deeply.
+        InvalidRequest: this is no failed event, one that carries only a part of its original, or one that somebody
+            wrote anew and whose numbers or nesting Python can't write again.
 
     """
-    fields = read_object(value, exact=True)
+    fields = read_object(value)
     fail_info = fields.get("failInfo")
     if fields.get("jobName") != JOB_NAME or not isinstance(fail_info, dict):
         raise InvalidRequest("the value is no failed event of this job")
@@ -88,9 +90,14 @@ def unwrap(value: bytes) -> bytes | None:
         return _bytes_of(text)
     if isinstance(encoded, str):
         return _bytes_of_base64(encoded)
-    original = _without_ours(fields)
+    # within the reason the marker can't stand: its quotes would be escaped there
+    original = value.rpartition(_MARKER)[0] + b"}"
+    if _is_object(original):
+        return original
+    # somebody else wrote the event anew
+    fields = _without_ours(read_object(value, exact=True))
     try:
-        return _json(original) if original else None
+        return _json(fields) if fields else None
     except RecursionError:
         # how deep reading and writing may go differs between Python's releases
         raise InvalidRequest("the original is nested too deeply") from None
@@ -100,6 +107,10 @@ def _whole(value: bytes | None, fail_info: Mapping[str, object]) -> bytes:
     if value is None:
         return _event({}, fail_info)
     try:
+        fields = read_object(value)
+        if fields and not any(name in fields for name in _OURS):
+            # as it stands, so that numbers, escapes and names given twice are what they were
+            return value.strip(_BLANKS)[:-1] + _MARKER + _json(fail_info) + b"}"
         fields = _without_ours(read_object(value, exact=True))
         if fields:
             return _event(fields, fail_info)
@@ -116,8 +127,19 @@ def _truncated(value: bytes, fail_info: Mapping[str, object], room: int) -> byte
     spare = room - len(_event({}, {**described, "eventBase64": ""}))
     if spare < 0:
         return None
-    length = min(CARRIED_BYTES, spare // _LONGEST_ESCAPE)
-    return _event({}, {**described, **_carried(value, length)})
+    length = min(CARRIED_BYTES, len(value))
+    while len(event := _event({}, {**described, **_carried(value, length)})) > room:
+        # how long a byte gets depends on what it is: cut in proportion, until it fits
+        length = min(length - 1, length * spare // (spare + len(event) - room))
+    return event
+
+
+def _is_object(value: bytes) -> bool:
+    try:
+        read_object(value)
+    except InvalidRequest:
+        return False
+    return True
 
 
 def _carried(value: bytes, length: int | None = None) -> dict[str, object]:
@@ -152,10 +174,10 @@ def _origin_headers(origin: Origin) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, str(value).encode("utf-8")) for name, value in zip(_ORIGIN_HEADERS, values, strict=True))
 
 
-def _room(key: bytes | None, headers: tuple[tuple[str, bytes], ...], max_bytes: int) -> int:
+def _room(key: bytes | None, headers: tuple[tuple[str, bytes | None], ...], max_bytes: int) -> int:
     """Give how many bytes are left for the value beside key, headers and Kafka's framing."""
     # four bytes are the longest form of a character in UTF-8
-    used = sum(4 * len(name) + len(value) + _HEADER_FRAME_BYTES for name, value in headers)
+    used = sum(4 * len(name) + len(value or b"") + _HEADER_FRAME_BYTES for name, value in headers)
     return max_bytes - _MARGIN_BYTES - len(key or b"") - used
 
 

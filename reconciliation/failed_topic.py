@@ -8,8 +8,8 @@ from reconciliation.failed_event import failed_event
 from reconciliation.model import FinalFailure, Record
 from reconciliation.publisher import EventPublisher
 
-#: A failed event that its topic refuses as too large is sent again cut down to this many bytes at most.
-SMALL_EVENT_BYTES = 128 * 1024
+#: A failed event that its topic refuses as too large is sent again cut down to these sizes, in bytes, until one goes.
+SMALLER_EVENT_BYTES = (128 * 1024, 64 * 1024, 32 * 1024, 16 * 1024, 8 * 1024)
 
 
 class FailedTopic:
@@ -26,9 +26,22 @@ class FailedTopic:
         for at, report in enumerate(reports):
             if isinstance(report, EventTooLarge):
                 # the topic's own limit is below the producer's
-                reports[at] = self._publish([failures[at]], SMALL_EVENT_BYTES)[0]
+                reports[at] = self._send_smaller(failures[at], report)
         self._counters.failed_events.inc(reports.count(None))
         return reports
+
+    def _send_smaller(
+        self, failure: tuple[Record, FinalFailure], report: ReconciliationError | None
+    ) -> ReconciliationError | None:
+        for size in SMALLER_EVENT_BYTES:
+            if not isinstance(report, EventTooLarge):
+                break
+            try:
+                report = self._publish([failure], size)[0]
+            except EventTooLarge as error:
+                # nothing is left that could be cut off
+                return error
+        return report
 
     def _publish(
         self, failures: Sequence[tuple[Record, FinalFailure]], max_bytes: int
