@@ -14,7 +14,7 @@ def main() -> int:
     """Run a bridge; returns the exit code: 0 after a signal, 1 after an error, 2 for a wrong setting."""
     try:
         settings = process_settings()
-        configure_logging(settings.log_format, settings.log_level)
+        configure_logging(settings.log_format, settings.log_level, settings.warnings)
         run(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the last word before the end

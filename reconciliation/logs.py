@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -14,11 +15,12 @@ _NOISY = ("amqp", "cassandra", "celery", "confluent_kafka", "kombu", "pyhocon", 
 _TRACEBACKS_SHORTENED = ("amqp", "cassandra", "celery.bootsteps", "celery.worker", "kombu")
 
 
-def configure_logging(form: str, level: str) -> None:
+def configure_logging(form: str, level: str, warnings: Sequence[str] = ()) -> None:
     """Write every record from `level` on to standard error, as one JSON object a line or for people to read.
 
     `form` and `level` are `log.format` and `log.level` of docs/settings.md. Times are UTC, ISO 8601. Calling it
-    again replaces what an earlier call set up. Call it once a process, before anything is logged.
+    again replaces what an earlier call set up. Call it once a process, before anything is logged. `warnings` are what
+    there was to say before, such as `Settings.warnings`.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -50,6 +52,8 @@ def configure_logging(form: str, level: str) -> None:
     root.setLevel(level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for warning in warnings:
+        structlog.get_logger(__name__).warning(warning)
 
 
 def _shorten_traceback(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -18,7 +18,9 @@ from reconciliation.model import CourseRelations
 log = structlog.get_logger(__name__)
 
 _KEYS_PER_ROUND_TRIP = 10_000
-_REMEMBERED_SECONDS = 60.0
+# Long enough that a unit which stays without leaf nodes costs a thread little of its time, and no longer: while it
+# lasts, a set that came and went again is not waited for.
+_REMEMBERED_SECONDS = 10.0
 _MOST_REMEMBERED = 10_000
 
 
@@ -151,7 +153,7 @@ class RelationCache:
 
 
 class _AbsentSets:
-    """Remembers for a minute which leaf nodes no wait has brought, so that a stale unit does not slow every group."""
+    """Remembers for a while which leaf nodes no wait has brought, so that a stale unit does not slow every group."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -39,6 +39,13 @@ class Settings(BehaviourSettings, ServerSettings):
 
     model_config = SettingsConfigDict(frozen=True, validate_default=True, hide_input_in_errors=True)
 
+    _warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is doubtful about where the values came from, a line each; for the log, once there is one."""
+        return self._warnings
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -105,15 +112,17 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     shows) and what is allowed.
     """
     problems: list[str] = []
+    warnings: list[str] = []
     fields = {name: documented(field) for name, field in Settings.model_fields.items()}
-    in_environment = {name: read_environment(field, environment) for name, field in fields.items()}
-    in_file = _read_config_file(fields, environment, in_environment[_ENVIRONMENT], problems)
+    in_environment = {name: read_environment(field, environment, warnings) for name, field in fields.items()}
+    in_file = _read_config_file(fields, environment, in_environment[_ENVIRONMENT], problems, warnings)
     given = {name: value for name in fields if (value := in_environment[name] or in_file.get(name)) is not None}
     try:
         settings = Settings.model_validate({name: value.text for name, value in given.items()})
     except ValidationError as error:
         problems += _lines(error, given)
     else:
+        settings._warnings = tuple(warnings)  # noqa: SLF001 - made here, and read through `warnings`
         if not problems:
             return settings
     # the validation error is not chained: its details hold values as they were given, passwords too
@@ -125,8 +134,9 @@ def _read_config_file(
     environment: Mapping[str, str],
     environment_name: Given | None,
     problems: list[str],
+    warnings: list[str],
 ) -> dict[str, Given]:
-    """Find what CONFIG_FILE's file gives; what is wrong with the file itself is added to `problems`."""
+    """Find what CONFIG_FILE's file gives; what is wrong or doubtful about it is added to `problems` or `warnings`."""
     path = environment.get("CONFIG_FILE", "")
     if not path.strip():
         return {}
@@ -138,10 +148,11 @@ def _read_config_file(
     except SettingsError as error:
         problems += str(error).splitlines()
         return {}
+    warnings += [f"CONFIG_FILE: {it} is not there and is passed over" for it in file.absent]
     given: dict[str, Given] = {}
     for name, field in fields.items():
         try:
-            value = read_file(field, file)
+            value = read_file(field, file, warnings)
         except SettingsError as error:
             problems.append(str(error))
         else:

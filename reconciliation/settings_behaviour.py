@@ -14,7 +14,7 @@ class BehaviourSettings(BaseSettings):
 
     batch_write_size: Annotated[
         int,
-        kind.whole_number(1, 500),
+        kind.whole_number(1, 65_535),
         Documented("threshold.batch.write.size", "The most statements in one batch message to Cassandra."),
     ] = 10
     module_aggregates_enabled: Annotated[
@@ -37,8 +37,11 @@ class BehaviourSettings(BaseSettings):
     ] = True
     collection_status_cache_expiry: Annotated[
         int,
-        kind.whole_number(1, 604_800, unit=" of seconds"),
-        Documented("activity.collection.status.cache.expiry", "How long a course's status is remembered (seconds)."),
+        kind.whole_number(0, 31_536_000, unit=" of seconds"),
+        Documented(
+            "activity.collection.status.cache.expiry",
+            "How long a course's status is remembered (seconds; 0: not at all).",
+        ),
     ] = 3600
     audit_channel: Annotated[
         str, kind.SHORT_TEXT, Documented("audit.channel", "The channel that audit events name.")

@@ -4,8 +4,10 @@ pyhocon does the parsing. What it passes over in silence is looked at here first
 substitution that nothing fills.
 """
 
+import logging
 import re
 import stat
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,9 @@ _TOKEN = re.compile(
     r"|(?<![\w.-])include[ \t]+(?P<include>[^\n]*)",
     re.IGNORECASE,
 )
-_INCLUDED_FILE = re.compile(r'(?:required[ \t]*\([ \t]*)?(?:file[ \t]*\([ \t]*)?"(?P<path>[^"\n]+)"', re.IGNORECASE)
+_INCLUDED_FILE = re.compile(
+    r'(?P<required>required[ \t]*\([ \t]*)?(?:file[ \t]*\([ \t]*)?"(?P<path>[^"\n]+)"', re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,14 @@ class _Use:
 
 @dataclass(frozen=True, slots=True)
 class HoconFile:
-    """A file that was read, with its includes and substitutions worked in; `shown_path` is fit for a line of text."""
+    """A file that was read, with its includes and substitutions worked in; `shown_path` is fit for a line of text.
+
+    `absent` says of each include that isn't there, and need not be, where it stands.
+    """
 
     shown_path: str
     tree: ConfigTree
+    absent: tuple[str, ...] = ()
 
     def text(self, name: str) -> str:
         """Give the text of a dotted name, empty where the file has none or null.
@@ -70,9 +78,10 @@ def read_hocon(path: str, variables: Mapping[str, str]) -> HoconFile:
     """
     parsed = None
     uses: list[_Use] = []
+    absent: list[str] = []
     # Included files come first, and each is parsed alone: pyhocon takes an include whose file does not parse for a
     # key named "include" and complains of the wrong place (config_parser.py, parse: include_expr | assign_expr).
-    for file, text in _with_includes(Path(path), ()):
+    for file, text in _with_includes(Path(path), (), absent):
         parsed = _parse(file, text)
         for token in _TOKEN.finditer(text):
             if token["variable"] is not None and token["optional"] is None:
@@ -80,12 +89,19 @@ def read_hocon(path: str, variables: Mapping[str, str]) -> HoconFile:
                 uses.append(_Use(token["variable"], f"{_show(file)}, line {line}"))
     if not isinstance(parsed, ConfigTree):
         raise SettingsError(f"CONFIG_FILE {_show(path)}: a list stands there, but it must hold settings")
-    _resolve(parsed, path, uses, variables)
-    return HoconFile(_show(path), parsed)
+    try:
+        _resolve(parsed, path, uses, variables)
+    except SettingsError as error:
+        missing = "".join(f"; {it} is not there" for it in absent)
+        raise SettingsError(f"{error}{missing}") from None
+    return HoconFile(_show(path), parsed, tuple(absent))
 
 
-def _with_includes(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
-    """Yield every file that `path` includes, innermost first, then itself, each with its text."""
+def _with_includes(path: Path, parents: tuple[Path, ...], absent: list[str]) -> Iterator[tuple[Path, str]]:
+    """Yield every file that `path` includes, innermost first, then itself, each with its text.
+
+    An include that isn't there is added to `absent`, as HOCON has it, unless it is `required`.
+    """
     text = _read(path, parents)
     if len(parents) >= _DEEPEST_INCLUDE:
         raise SettingsError(
@@ -101,7 +117,11 @@ def _with_includes(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Path
                 f"CONFIG_FILE: {_show(path)}, line {line}: an include must name one file,"
                 ' as include "name" or include file("name")'
             )
-        yield from _with_includes(path.parent / target["path"], (*parents, path))
+        included = path.parent / target["path"]
+        if target["required"] is None and not included.exists():
+            absent.append(f"{_show(included)} (included by {_show(path)}, line {line})")
+            continue
+        yield from _with_includes(included, (*parents, path), absent)
     yield path, text
 
 
@@ -125,8 +145,13 @@ def _read(path: Path, parents: tuple[Path, ...]) -> str:
 
 
 def _parse(path: Path, text: str) -> Any:
+    # of an include that isn't there pyhocon tells too, and through a name of logging's that is on its way out
+    # (config_parser.py, parse_file): `_with_includes` has told already
+    logging.getLogger("pyhocon").setLevel(logging.ERROR)
     try:
-        return ConfigFactory.parse_string(text, basedir=str(path.parent), resolve=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return ConfigFactory.parse_string(text, basedir=str(path.parent), resolve=False)
     except ParseBaseException as error:
         place = f"line {error.lineno}, column {error.column}"
     except Exception as error:  # noqa: BLE001 - pyhocon lets through whatever its own code trips over (TypeError, KeyError, …)

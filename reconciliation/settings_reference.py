@@ -38,7 +38,8 @@ file uses. Both are accepted in both places. Where one place holds both and they
 the `base-config.conf` beside it. Keys that mean nothing here are passed over. Details:
 
 - `include "name"` and `include file("name")` are followed, relative to the file they stand in. A file that is not
-  there is an error. URLs, packages and patterns are refused.
+  there is passed over with a warning in the log, as HOCON has it; `include required("name")` makes it an error. URLs,
+  packages and patterns are refused.
 - `${name}` is looked up in the file, then in the environment; `${job.env}` and `${env}` then take `ENV`. A
   `${name}` that nothing fills is an error, `${?name}` is left out. So where the file has a `job.env` of its own,
   names that the file builds with `${job.env}` carry that one, whatever `ENV` says.

@@ -7,11 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import structlog
-
 from reconciliation.settings_hocon import HoconFile
 
-_log = structlog.get_logger(__name__)
 _LONGEST_SHOWN = 120
 _SCHEME_AND_REST = re.compile(r"(?P<scheme>[a-z][a-z0-9+]{0,15})://(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"(\*\*\*@)?[a-z0-9._-]*(:[0-9]{1,5})?(/[0-9]{0,4})?", re.IGNORECASE | re.ASCII)
@@ -51,44 +48,45 @@ def environment_variable(name: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", name.upper())
 
 
-def read_environment(documented: Documented, environment: Mapping[str, str]) -> Given | None:
-    """Find a setting in the environment; None where no spelling is set, or only to an empty text."""
+def read_environment(documented: Documented, environment: Mapping[str, str], warnings: list[str]) -> Given | None:
+    """Find a setting in the environment; None where no spelling is set, or only to an empty text.
+
+    Two spellings that differ add a line to `warnings`.
+    """
 
     def look_up(name: str) -> Given | None:
         variable = environment_variable(name)
         text = environment.get(variable, "").strip()
         return Given(text, f"{variable} in the environment") if text else None
 
-    return _choose(documented, look_up)
+    return _choose(documented, look_up, warnings)
 
 
-def read_file(documented: Documented, file: HoconFile) -> Given | None:
+def read_file(documented: Documented, file: HoconFile, warnings: list[str]) -> Given | None:
     """Find a setting in a HOCON file; None where no spelling is there, or only as null or an empty text.
 
-    Raises SettingsError where the file holds a block, a list or a duration under that name.
+    Two spellings that differ add a line to `warnings`. Raises SettingsError where the file holds a block, a list or a
+    duration under that name.
     """
 
     def look_up(name: str) -> Given | None:
         text = file.text(name).strip()
         return Given(text, f"{name} in {file.shown_path}") if text else None
 
-    return _choose(documented, look_up)
+    return _choose(documented, look_up, warnings)
 
 
-def _choose(documented: Documented, look_up: Callable[[str], Given | None]) -> Given | None:
+def _choose(documented: Documented, look_up: Callable[[str], Given | None], warnings: list[str]) -> Given | None:
     """Take the first spelling that is given; warn of each later one that says something else."""
     found = _found(map(look_up, documented.names))
     if not found:
         return None
     chosen, *others = found
-    for other in others:
-        if other.text != chosen.text:
-            _log.warning(
-                "two spellings of one setting differ, the documented one is used",
-                setting=documented.name,
-                used=chosen.where,
-                ignored=other.where,
-            )
+    warnings += [
+        f"two spellings of {documented.name} differ: {chosen.where} is used, {other.where} is passed over"
+        for other in others
+        if other.text != chosen.text
+    ]
     return chosen
 
 

@@ -24,13 +24,16 @@ log = structlog.get_logger(__name__)
 def set_up_logging(**_: Any) -> None:
     """Log as the bridge does; being connected keeps Celery from setting up its own (celery/app/log.py)."""
     settings = process_settings()
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level, settings.warnings)
 
 
 @signals.worker_init.connect
 def check_ledger(**_: Any) -> None:
     """Refuse to start on a Redis that may throw open requests away; one that is away for now is waited for."""
-    ledger = Ledger(ledger_config(process_settings()))
+    settings = process_settings()
+    # Celery asks for logging only after this signal (celery/apps/worker.py, Worker.on_init_blueprint)
+    configure_logging(settings.log_format, settings.log_level)
+    ledger = Ledger(ledger_config(settings))
     try:
         ledger.verify()
     except SettingsError as error:

@@ -46,6 +46,12 @@ def test_json_is_one_object_a_line_whoever_logs(capsys: pytest.CaptureFixture[st
         assert datetime.fromisoformat(record["timestamp"]).utcoffset() == timedelta(0)
 
 
+def test_what_there_was_to_say_before_is_told_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info", ["two spellings differ"])
+    (record,) = records(capsys)
+    assert (record["event"], record["level"]) == ("two spellings differ", "warning")
+
+
 def test_an_exception_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("json", "info")
     try:

@@ -1,6 +1,5 @@
 """CONFIG_FILE: the Flink job's files as they are, and what is said of a file that can't be read."""
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -64,15 +63,13 @@ def test_the_environment_wins_over_the_file_in_either_spelling() -> None:
     assert (settings.redis_port, settings.environment) == (1, "prod")
 
 
-def test_both_spellings_in_the_file_the_documented_one_wins_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_both_spellings_in_the_file_the_documented_one_wins_with_a_warning(tmp_path: Path) -> None:
     path = written(tmp_path, "kafka { audit.topic = documented, output.audit.topic = other }")
-    with caplog.at_level(logging.WARNING):
-        assert load_settings({"CONFIG_FILE": path}).kafka_audit_topic == "documented"
-    said = capsys.readouterr().out + caplog.text
-    assert "kafka.audit.topic in" in said
-    assert "kafka.output.audit.topic in" in said
+    settings = load_settings({"CONFIG_FILE": path})
+    assert settings.kafka_audit_topic == "documented"
+    (said,) = settings.warnings
+    assert f"kafka.audit.topic in {path} is used" in said
+    assert f"kafka.output.audit.topic in {path} is passed over" in said
 
 
 @pytest.mark.parametrize("variable", ["ENV", "JOB_ENV"])
@@ -155,6 +152,18 @@ def test_nested_includes_are_relative_to_their_file(tmp_path: Path) -> None:
     assert (settings.redis_host, settings.redis_port, settings.log_level) == ("deep", 2, "debug")
 
 
+@pytest.mark.parametrize("include", ['include "base-config.conf"', 'include file("base-config.conf")'])
+def test_an_include_that_is_not_there_is_passed_over_with_a_warning(tmp_path: Path, include: str) -> None:
+    path = written(tmp_path, f'{include}\nkafka.input.topic = ${{job.env}}".in"')
+    settings = load_settings({"CONFIG_FILE": path, "ENV": "prod"})
+    assert settings.kafka_input_topic == "prod.in"
+    (said,) = settings.warnings
+    assert (
+        said
+        == f"CONFIG_FILE: {tmp_path / 'base-config.conf'} (included by {path}, line 1) is not there and is passed over"
+    )
+
+
 def test_the_word_include_elsewhere_is_none(tmp_path: Path) -> None:
     path = written(
         tmp_path,
@@ -166,7 +175,11 @@ def test_the_word_include_elsewhere_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('include "absent.conf"', ("absent.conf", "included by", "No such file")),
+        ('include required("absent.conf")', ("absent.conf", "included by", "No such file")),
+        (
+            'include "absent.conf"\nkafka.input.topic = ${job.env}".in"',
+            ("${job.env}", "absent.conf (included by", "not there"),
+        ),
         ('a = 1\ninclude url("http://127.0.0.1/x")', ("line 2", "must name one file")),
         ('include "http://127.0.0.1/x"', ("line 1", "must name one file")),
         ('include package("os:x")', ("line 1", "must name one file")),
