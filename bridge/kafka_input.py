@@ -10,15 +10,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from bridge.pacing import Reminder
+from bridge.consumer_config import consumer_config
+from bridge.pacing import Patience, Reminder
 from bridge.positions import Bounds, Commit, Committed
 from bridge.records import to_record
 from reconciliation.model import Record
 
 log = structlog.get_logger(__name__)
-
-#: A bridge that was killed leaves its partitions to the others after so many milliseconds.
-SESSION_TIMEOUT_MS = 10_000
 
 _NO_TOPIC = (KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)  # noqa: SLF001 - its public name has the _
 
@@ -55,34 +53,9 @@ class KafkaInput:
         # the next offset to read of each partition that is begun
         self._next: dict[int, int] = {}
         self._held = False
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": servers,
-                "group.id": group_id,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": SESSION_TIMEOUT_MS,
-                "heartbeat.interval.ms": 2_000,
-                # the longest that one round of the bridge may wait for its servers, with room to spare
-                "max.poll.interval.ms": 300_000,
-                # what is fetched ahead, at most
-                "queued.min.messages": 2_000,
-                "queued.max.messages.kbytes": 16_384,
-                "fetch.message.max.bytes": 1_048_576,
-                # the bridge is no reason for a topic to exist; one that is made later is found within seconds
-                "allow.auto.create.topics": False,
-                "topic.metadata.refresh.interval.ms": 10_000,
-                "reconnect.backoff.max.ms": 5_000,
-                # what is worth an operator's attention comes through error_cb as well, once
-                "log_level": 2,
-                "error_cb": self._report,
-            }
-        )
-        self._consumer.subscribe(
-            [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost_partitions
-        )
+        self._patience = Patience()
+        self._config = consumer_config(servers, group_id, self._report)
+        self._consumer = self._connect()
 
     def take(self, most: int, wait: float) -> list[Record]:
         """Wait up to `wait` seconds for a first record, then give what has arrived, at most `most` records.
@@ -111,8 +84,38 @@ class KafkaInput:
             records.append(record)
         if records:
             self._reminder.reset()
+        self._look_after(is_alive=any(message.error() is None for message in messages))
         # a partition that is to begin anew meanwhile reads them again
         return [record for record in records if record.origin.partition in self._next]
+
+    def _connect(self) -> Consumer:
+        consumer = Consumer(self._config)
+        consumer.subscribe(
+            [self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost_partitions
+        )
+        return consumer
+
+    def _look_after(self, *, is_alive: bool) -> None:
+        """Replace a consumer that has lost touch with Kafka for good.
+
+        One that was told of no broker at all, as happens for a moment while Kafka comes back from a hang or an
+        upgrade, forgets those it knew and never finds them again (librdkafka, issue 5301).
+        """
+        now = time.monotonic()
+        if is_alive:
+            self._patience.answered(now)
+        if not self._patience.is_due(now):
+            return
+        try:
+            self._consumer.list_topics(self.topic, timeout=self._timeout)
+        except KafkaException as error:
+            if self._patience.is_over(time.monotonic()):
+                log.warning("Kafka does not answer for long: the connection is made anew", error=error.args[0].str())
+                # no goodbye, which could wait for ever: Kafka takes the old one for a bridge that was killed
+                self._give_up([*self._next, *self._resting], lost=True)
+                self._consumer = self._connect()
+        else:
+            self._patience.answered(time.monotonic())
 
     def resting(self) -> list[int]:
         """List the partitions that are ours and not begun."""

@@ -82,3 +82,42 @@ class Reminder:
     def reset(self) -> None:
         """Forget what was told: it is over."""
         self._waits.clear()
+
+
+class Patience:
+    """Says when to ask a silent client whether it reaches its servers, and when to replace one that doesn't.
+
+    Asked every `interval` seconds, it is given `first` seconds of silence before it is replaced; each replacement that
+    brought no answer doubles that, up to `longest`, so that an outage of hours makes few of them.
+    """
+
+    def __init__(self, interval: float = 10.0, first: float = 20.0, longest: float = 300.0) -> None:
+        self._interval = interval
+        self._first = first
+        self._longest = longest
+        self._limit = first
+        self._ask_at: float | None = None
+        self._silent_since: float | None = None
+
+    def answered(self, now: float) -> None:
+        """Note that the client reached a server."""
+        self._ask_at = now + self._interval
+        self._silent_since = None
+        self._limit = self._first
+
+    def is_due(self, now: float) -> bool:
+        """Say whether it is time to ask; not before one interval has passed since the start."""
+        if self._ask_at is None:
+            self._ask_at = now + self._interval
+        return now >= self._ask_at
+
+    def is_over(self, now: float) -> bool:
+        """Note that the client was asked and reached none; says whether it is to be replaced now."""
+        self._ask_at = now + self._interval
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since < self._limit:
+            return False
+        self._silent_since = now
+        self._limit = min(2 * self._limit, self._longest)
+        return True

@@ -14,6 +14,7 @@ from reconciliation.model import OutgoingEvent
 log = structlog.get_logger(__name__)
 
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+_OUT_OF_TIME = (KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT)  # noqa: SLF001 - their public names have the _
 _POLL_SECONDS = 0.2
 _FULL_QUEUE_PAUSE = 0.01
 # librdkafka looks for messages that are out of time about once a second; its own verdict is better than ours.
@@ -63,8 +64,7 @@ class EventPublisher:
         for at, event in enumerate(events):
             link.produce(event, reports, at, deadline)
         results = reports.wait(deadline)
-        if reports.fatal:
-            link.fatal = True
+        link.is_spent = link.is_spent or reports.is_spent
         return results
 
     def probe(self) -> None:
@@ -91,8 +91,8 @@ class EventPublisher:
                 # A producer's threads don't come through a fork, and destroying it would wait for them: it is kept.
                 self._inherited.append(self._link)
                 self._link = None
-            if self._link is not None and self._link.fatal:
-                log.error("The Kafka producer failed for good: a new one takes its place.")
+            if self._link is not None and self._link.is_spent:
+                log.warning("The Kafka producer gets nothing through: a new one takes its place.")
                 self._link.give_up()
                 self._link = None
             if self._link is None:
@@ -101,11 +101,16 @@ class EventPublisher:
 
 
 class _Link:
-    """One producer, with the thread that serves its delivery reports to all publishers."""
+    """One producer, with the thread that serves its delivery reports to all publishers.
+
+    `is_spent` when it failed for good, or got an event through not even within the whole time limit. The latter may be
+    Kafka's doing, but a producer that was told of no broker at all, as happens for a moment while Kafka comes back from
+    a hang or an upgrade, may never find one again (librdkafka, issue 5301).
+    """
 
     def __init__(self, config: dict[str, str | int | float | bool]) -> None:
         self.process = os.getpid()
-        self.fatal = False
+        self.is_spent = False
         self.producer = Producer({**config, "error_cb": self._note})
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="kafka-delivery-reports", daemon=True)
@@ -146,14 +151,14 @@ class _Link:
         self.producer.flush(_GRACE_SECONDS)
 
     def _note(self, error: KafkaError) -> None:
-        self.fatal = self.fatal or error.fatal()
+        self.is_spent = self.is_spent or error.fatal()
 
 
 class _Reports:
     """What became of the events of one call."""
 
     def __init__(self, events: Sequence[OutgoingEvent]) -> None:
-        self.fatal = False
+        self.is_spent = False
         self._events = events
         self._results: dict[int, ReconciliationError | None] = {}
         self._changed = threading.Condition()
@@ -161,7 +166,7 @@ class _Reports:
     def settle(self, at: int, error: KafkaError | None) -> None:
         result = None if error is None else _translated(error, self._events[at].topic)
         with self._changed:
-            self.fatal = self.fatal or (error is not None and error.fatal())
+            self.is_spent = self.is_spent or (error is not None and (error.fatal() or error.code() in _OUT_OF_TIME))
             self._results[at] = result
             self._changed.notify()
 
@@ -170,6 +175,7 @@ class _Reports:
             self._changed.wait_for(
                 lambda: len(self._results) == len(self._events), max(0.0, deadline - time.monotonic())
             )
+            self.is_spent = self.is_spent or len(self._results) < len(self._events)
             return [
                 self._results.get(at, PublishFailed(f"Kafka did not confirm an event for topic {event.topic} in time"))
                 for at, event in enumerate(self._events)

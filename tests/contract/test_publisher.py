@@ -20,7 +20,9 @@ from devstack.topics import create_topics
 from reconciliation.errors import EventTooLarge, PublishFailed
 from reconciliation.model import OutgoingEvent
 from reconciliation.publisher import EventPublisher
+from tests.support.kafka_proxy import KafkaProxy
 from tests.support.processes import REPOSITORY
+from tests.support.waiting import wait_until
 
 MakePublisher = Callable[..., EventPublisher]
 
@@ -218,6 +220,24 @@ def test_a_producer_that_failed_for_good_is_replaced(make_publisher: MakePublish
     broken.join()
     assert not broken._thread.is_alive()
     assert len(consume(ports, topic, 2)) == 2
+
+
+def test_a_producer_that_gets_nothing_through_is_replaced(
+    make_publisher: MakePublisher, ports: Ports, topic: str
+) -> None:
+    with KafkaProxy(ports.kafka) as proxy:
+        publisher = make_publisher(proxy.bootstrap, 2.0)
+        assert publisher.publish([event(topic, b"1")]) == [None]
+        used = publisher._link
+        proxy.cut()
+        (report,) = publisher.publish([event(topic, b"2")])
+        assert isinstance(report, PublishFailed)
+        proxy.is_cut = False
+
+        wait_until("events go through again", lambda: publisher.publish([event(topic, b"3")]) == [None])
+        assert publisher._link is not used
+        publisher.close()
+    assert {message.value() for message in consume(ports, topic, 2)} >= {b"1", b"3"}
 
 
 def test_nothing_starts_before_first_use_and_all_ends_with_close(make_publisher: MakePublisher, topic: str) -> None:

@@ -1,4 +1,4 @@
-"""Stands between a client and the real Kafka, and answers some questions as a broker does that lost its coordinator."""
+"""Stands between a client and the real Kafka, and answers some questions as a Kafka in trouble does."""
 
 import socket
 import struct
@@ -7,6 +7,9 @@ from typing import Self
 
 from devstack.ports import HOST
 
+_METADATA = 3
+#: The versions of Metadata whose answer begins as `_without_brokers` expects.
+_METADATA_VERSIONS = range(9, 14)
 _OFFSET_FETCH = 9
 #: The versions of OffsetFetch whose answer names its groups, which is what `_refused` rewrites.
 _OFFSET_FETCH_VERSIONS = (8, 9)
@@ -21,12 +24,19 @@ class KafkaProxy:
         kafka_port: where the real Kafka listens on 127.0.0.1.
         refusals: how many questions for a group's commits are answered with "not coordinator", from the first on.
 
+    While `hides_brokers` is set, the cluster seems to have no brokers, as while they are fenced; while `is_cut` is set,
+    every connection is closed, those that are open by `cut`. `hidden` counts how often no brokers were told, `refused`
+    the refusals.
+
     """
 
-    def __init__(self, kafka_port: int, refusals: int) -> None:
+    def __init__(self, kafka_port: int, refusals: int = 0) -> None:
         self._kafka_port = kafka_port
         self._refusals = refusals
         self.refused = 0
+        self.hides_brokers = False
+        self.hidden = 0
+        self.is_cut = False
         self._listener = socket.create_server((HOST, 0))
         self._listener.settimeout(_ACCEPT_SECONDS)
         self._closed = threading.Event()
@@ -53,11 +63,20 @@ class KafkaProxy:
         for each in self._sockets:
             each.close()
 
+    def cut(self) -> None:
+        """Close every connection, and those to come at once, until `is_cut` is taken back."""
+        self.is_cut = True
+        for each in self._sockets:
+            _hang_up(each)
+
     def _accept(self) -> None:
         while not self._closed.is_set():
             try:
                 client, _ = self._listener.accept()
             except TimeoutError:
+                continue
+            if self.is_cut:
+                client.close()
                 continue
             client.settimeout(None)
             kafka = socket.create_connection((HOST, self._kafka_port))
@@ -85,6 +104,9 @@ class KafkaProxy:
                 self._refusals -= 1
                 self.refused += 1
                 answer = _refused(answer, version)
+            if key == _METADATA and self.hides_brokers:
+                self.hidden += 1
+                answer = _without_brokers(answer, version)
             if not _send(client, answer):
                 return
         _hang_up(client)
@@ -99,6 +121,21 @@ def _refused(answer: bytes, version: int) -> bytes:
     assert version in _OFFSET_FETCH_VERSIONS, f"OffsetFetch version {version} is not known here"
     name_ends = 10 + answer[10]
     return answer[:name_ends] + b"\x01" + struct.pack(">h", _NOT_COORDINATOR) + b"\x00\x00"
+
+
+def _without_brokers(answer: bytes, version: int) -> bytes:
+    """Take the brokers out of an answer about the cluster.
+
+    Correlation id, tags and throttle time take 9 bytes; then the number of brokers (plus one), and of each its id, host
+    (its length plus one, then the name), port, rack (the same, or 0 for none) and tags.
+    """
+    assert version in _METADATA_VERSIONS, f"Metadata version {version} is not known here"
+    at = 10
+    for _ in range(answer[9] - 1):
+        at += 4
+        at += answer[at] + 4
+        at += max(answer[at], 1) + 1
+    return answer[:9] + b"\x01" + answer[at:]
 
 
 def _frame(source: socket.socket) -> bytes | None:

@@ -1,6 +1,6 @@
 """When the bridge holds, tries again and says so."""
 
-from bridge.pacing import LONGEST_WAIT, LONGEST_WAIT_FULL, Ended, Hold, Pacing, Reminder
+from bridge.pacing import LONGEST_WAIT, LONGEST_WAIT_FULL, Ended, Hold, Pacing, Patience, Reminder
 
 
 def next_try(pacing: Pacing, now: float) -> float:
@@ -58,3 +58,31 @@ def test_a_reminder_comes_at_growing_intervals() -> None:
     assert reminder.due("something else", 200)
     reminder.reset()
     assert reminder.due("away", 200)
+
+
+def test_a_client_that_answers_is_asked_at_intervals_and_never_replaced() -> None:
+    patience = Patience(interval=10.0)
+    asked = []
+    for now in range(100):
+        if patience.is_due(float(now)):
+            asked.append(now)
+            patience.answered(float(now))
+    assert asked == [10, 20, 30, 40, 50, 60, 70, 80, 90]
+
+
+def test_a_silent_client_is_replaced_less_and_less_often_until_one_answers() -> None:
+    patience = Patience(interval=10.0, first=20.0, longest=50.0)
+    replaced = [now for now in range(300) if patience.is_due(float(now)) and patience.is_over(float(now))]
+    # first asked at 10; then 20, 40, 50, 50 ... seconds of silence
+    assert replaced == [30, 70, 120, 170, 220, 270]
+    patience.answered(300.0)
+    replaced = [now for now in range(300, 400) if patience.is_due(float(now)) and patience.is_over(float(now))]
+    assert replaced == [330, 370]
+
+
+def test_an_answer_between_two_silences_begins_anew() -> None:
+    patience = Patience(interval=10.0, first=20.0)
+    assert not patience.is_over(10.0)
+    patience.answered(25.0)
+    assert not patience.is_over(40.0)
+    assert patience.is_over(60.0)

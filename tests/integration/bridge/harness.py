@@ -61,15 +61,7 @@ class BridgeStand:
         # the client's types allow for decoded answers, which we don't ask for
         self.redis: Any = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=10)
         self.failed = TopicReader(ports.bootstrap, self.failed_topic)
-        # asks for the group's commits and never joins it
-        self._observer = Consumer(
-            {
-                "bootstrap.servers": ports.bootstrap,
-                "group.id": self.group_id,
-                "enable.auto.commit": False,
-                "log_level": 0,
-            }
-        )
+        self._observer = self._observe()
         self._sender: Sender | None = None
         self._logs = logs
         self._bridges: list[Process] = []
@@ -153,6 +145,17 @@ class BridgeStand:
         """What all keys of this ledger begin with."""
         return f"enrolment-reconciliation:{{{self.group_id}}}:"
 
+    def _observe(self) -> Consumer:
+        """Make a consumer that asks for the group's commits and never joins it."""
+        return Consumer(
+            {
+                "bootstrap.servers": self.ports.bootstrap,
+                "group.id": self.group_id,
+                "enable.auto.commit": False,
+                "log_level": 0,
+            }
+        )
+
     def _places(self) -> list[TopicPartition]:
         found = self._observer.list_topics(self.input_topic, timeout=_LIMIT_SECONDS).topics[self.input_topic]
         return [TopicPartition(self.input_topic, number) for number in found.partitions]
@@ -167,6 +170,30 @@ class BridgeStand:
                 for place in self._places()
             }
         except KafkaException:
-            # topics that were just made, and a Kafka that was just away, have no leader for a moment
+            # topics that were just made, and a Kafka that was just away, have no leader for a moment; and a client that
+            # was there while Kafka showed no broker may never find one again (librdkafka, issue 5301)
+            self._observer.close()
+            self._observer = self._observe()
             return False
         return all(committed.get(number, (0, None))[0] == end for number, end in ends.items())
+
+
+def wait_told(bridge: Process, text: str, times: int = 1) -> None:
+    """Wait until a bridge has said this so many times."""
+    wait_until(f"{text!r} in the bridge's log", lambda: bridge.output().count(text) >= times)
+
+
+def open_ids(stand: BridgeStand, sent: list[Sent]) -> bool:
+    """Whether the ledger holds these requests and no others."""
+    return set(stand.entries()) == {stand.entry_id(place) for place in sent}
+
+
+def settle(stand: BridgeStand, entry_ids: list[str]) -> None:
+    """Do what a worker does at the end, in the ledger alone."""
+    for entry_id in entry_ids:
+        fields = stand.entries()[entry_id]
+        stand.redis.delete(stand.ledger_prefix + "entry:" + entry_id)
+        stand.redis.zrem(fields["open"], fields["offset"])
+        stand.redis.zrem(stand.ledger_prefix + "due", entry_id)
+        stand.redis.hdel(stand.ledger_prefix + "waiting", fields["enrolment"])
+        stand.redis.decr(stand.ledger_prefix + "count")

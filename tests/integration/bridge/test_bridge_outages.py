@@ -9,26 +9,14 @@ from typing import Any
 import pytest
 import redis
 
-from devstack.errors import DevstackError
 from devstack.ports import HOST
 from devstack.redis import find_redis
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
 from tests.integration.bridge.conftest import MakeStand
-from tests.integration.bridge.harness import BridgeStand, learners
+from tests.integration.bridge.harness import BridgeStand, learners, open_ids, settle, wait_told
 from tests.support.installation import free_port, unique
-from tests.support.kafka import Sent, delete_topic
-from tests.support.kafka_proxy import KafkaProxy
-from tests.support.processes import Process
 from tests.support.waiting import wait_until
-
-
-def wait_told(bridge: Process, text: str, times: int = 1) -> None:
-    wait_until(f"{text!r} in the bridge's log", lambda: bridge.output().count(text) >= times)
-
-
-def open_ids(stand: BridgeStand, sent: list[Sent]) -> bool:
-    return set(stand.entries()) == {stand.entry_id(place) for place in sent}
 
 
 @pytest.mark.parametrize("harm", ["hangs", "is killed"])
@@ -127,17 +115,6 @@ def test_a_full_ledger_pauses_and_goes_on_below_its_bound(make_stand: MakeStand)
     wait_told(bridge, "resumed")
     assert seen <= {stand.entry_id(place) for place in sent}
     bridge.end()
-
-
-def settle(stand: BridgeStand, entry_ids: list[str]) -> None:
-    """Do what a worker does at the end, in the ledger alone."""
-    for entry_id in entry_ids:
-        fields = stand.entries()[entry_id]
-        stand.redis.delete(stand.ledger_prefix + "entry:" + entry_id)
-        stand.redis.zrem(fields["open"], fields["offset"])
-        stand.redis.zrem(stand.ledger_prefix + "due", entry_id)
-        stand.redis.hdel(stand.ledger_prefix + "waiting", fields["enrolment"])
-        stand.redis.decr(stand.ledger_prefix + "count")
 
 
 def test_failed_events_that_kafka_does_not_take_hold_the_offset(make_stand: MakeStand) -> None:
@@ -240,58 +217,3 @@ def forget(stand: BridgeStand) -> None:
     with stand.redis.pipeline(transaction=True) as together:
         together.delete(*keys)
         together.execute()
-
-
-def test_kafka_that_hangs_is_waited_for(stack: Stack, stand: BridgeStand) -> None:
-    bridge = stand.bridge()
-    wait_told(bridge, "partitions assigned")
-    server = stack.server("kafka")
-    server.stop()
-    try:
-        ends = time.monotonic() + 15  # beyond the session's time
-        wait_until("the session is over", lambda: time.monotonic() > ends)
-        assert bridge.is_running
-    finally:
-        server.resume()
-    sent = stand.send(*learners(5))
-    stand.wait_committed(60)
-    assert open_ids(stand, sent)
-    bridge.end()
-
-
-def test_a_coordinator_that_moves_while_partitions_are_assigned(stand: BridgeStand) -> None:
-    # librdkafka leaves a partition unstarted for ever whose commit it asked for itself and did not get
-    sent = stand.send(*learners(20))
-    with KafkaProxy(stand.ports.kafka, refusals=3) as proxy:
-        bridge = stand.bridge(KAFKA_BROKER_SERVERS=proxy.bootstrap)
-        stand.wait_committed()
-        assert open_ids(stand, sent)
-        assert proxy.refused == 3
-        bridge.end()
-
-
-def test_a_topic_that_is_made_anew_is_read_from_its_first_record(make_stand: MakeStand) -> None:
-    environment = unique("test")
-    stand = make_stand(environment)
-    create_topics(stand.ports.bootstrap, topic_names(environment), partitions=1)
-    bridge = stand.bridge()
-    settled = stand.send(*learners(10))
-    stand.wait_committed()
-    settle(stand, [stand.entry_id(place) for place in settled])
-
-    delete_topic(stand.ports.bootstrap, stand.input_topic)
-    wait_until("the topic is there again", lambda: is_made(stand))
-    sent = stand.send(*learners(3))
-    assert [place.offset for place in sent] == [0, 1, 2]
-    wait_until("the new records are accepted", lambda: open_ids(stand, sent))
-    stand.wait_committed()
-    bridge.end()
-
-
-def is_made(stand: BridgeStand) -> bool:
-    try:
-        create_topics(stand.ports.bootstrap, [stand.input_topic], partitions=1)
-    except DevstackError:
-        # its name is not free yet
-        return False
-    return True
