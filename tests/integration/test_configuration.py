@@ -131,7 +131,7 @@ def _start_and_fail(command: tuple[str, ...], settings: dict[str, str]) -> list[
     [
         ("LMS_CASSANDRA_PORT", "ninety", "ninety"),
         ("REDIS_PORT", "tcp://10.0.0.1:6379", "Kubernetes"),
-        ("THRESHOLD_BATCH_WRITE_SIZE", "0", "1 to 500"),
+        ("THRESHOLD_BATCH_WRITE_SIZE", "0", "1 to 65535"),
         ("CONFIG_FILE", "/nowhere/job.conf", "/nowhere/job.conf"),
     ],
 )
