@@ -3,6 +3,7 @@
 Nothing that must not be lost hangs on them: the ledger holds it (docs/reliability.md).
 """
 
+import os
 import sys
 
 from ledger.messages import RECONCILE_TASK
@@ -15,8 +16,17 @@ except SettingsError as _error:
     # Celery's command line would print a traceback
     print(_error, file=sys.stderr)  # noqa: T201 - there is no logging yet
     sys.exit(2)
+for _name in ("CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"):
+    if os.environ.get(_name):
+        # Celery takes these over whatever is configured (celery/app/utils.py, Settings.broker_read_url)
+        print(  # noqa: T201 - as above
+            f"{_name} is no setting: unset it, celery.broker.url (CELERY_BROKER_URL) names the broker", file=sys.stderr
+        )
+        sys.exit(2)
 
-broker_url = _settings.celery_broker_url
+# By these names too: CELERY_BROKER_URL Celery reads itself and takes as it stands, {{env}} and blanks included, but it
+# prefers these (celery/app/utils.py, the class Settings).
+broker_url = broker_read_url = broker_write_url = _settings.celery_broker_url
 # the queue carries the consumer group's name, and so do the broker's own keys below: two environments on one Redis
 # never see each other's work
 task_default_queue = _settings.kafka_group_id
@@ -68,7 +78,7 @@ broker_transport_options = (
         "socket_keepalive": True,
         "health_check_interval": 25,
     }
-    if broker_url.startswith(("redis", "sentinel"))
+    if broker_url.startswith("redis")
     else {"confirm_publish": True}
 )
 # the bridge tries again by itself, and polls Kafka meanwhile

@@ -67,4 +67,7 @@ def _shorten_traceback(_logger: object, _method: str, event: EventDict) -> Event
 def _ending(form: str) -> list[Processor]:
     if form == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # structlog's own choice, where rich is installed, shows the variables of every frame: passwords, learners' ids
+    return [
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    ]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -25,7 +25,11 @@ _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _LARGEST_PORT = 65535
 _REDIS_SCHEMES = frozenset({"redis", "rediss"})
-_SEVERAL_URLS = frozenset({"amqp", "amqps", "sentinel"})
+_TLS_OPTIONS = {
+    "ssl_cert_reqs": re.compile("required|optional|none"),
+    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), re.compile(".+")),
+}
+_SEVERAL_URLS = frozenset({"amqp", "amqps"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,14 @@ def _parse_base_path(text: str) -> str:
 def _check_redis_database(parts: SplitResult) -> None:
     if re.fullmatch(r"/?[0-9]{0,4}/?", parts.path, re.ASCII) is None or parts.fragment:
         raise ValueError("after the port comes the number of the database, as in redis://host:6379/0")
+    # what the client can't make sense of it says only when it connects, and with a traceback
+    for name, values in parse_qs(parts.query, keep_blank_values=True).items():
+        known = _TLS_OPTIONS.get(name) if parts.scheme == "rediss" else None
+        if known is None or known.fullmatch(values[-1]) is None:
+            raise ValueError(
+                "behind the question mark may stand, for rediss:// alone, ssl_cert_reqs=required (or optional, none),"
+                " ssl_ca_certs=FILE, ssl_certfile=FILE and ssl_keyfile=FILE"
+            )
 
 
 def _parse_broker_url(text: str) -> str:
@@ -214,8 +226,8 @@ HOSTS = Kind("host names or addresses without ports, separated by commas", _pars
 BROKERS = Kind("host:port pairs separated by commas", _parse_brokers)
 BASE_PATH = Kind("an http:// or https:// URL without a query", _parse_base_path)
 BROKER_URL = Kind(
-    "a redis://, rediss://, amqp://, amqps:// or sentinel:// URL with a host"
-    " (amqp, amqps, sentinel: several of one scheme, separated by semicolons)",
+    "a redis://, rediss://, amqp:// or amqps:// URL with a host"
+    " (amqp, amqps: several of one scheme, separated by semicolons)",
     _parse_broker_url,
 )
 REDIS_URL = Kind("a redis:// or rediss:// URL with a host", _parse_redis_url)

@@ -52,6 +52,21 @@ def test_what_there_was_to_say_before_is_told_in_the_same_form(capsys: pytest.Ca
     assert (record["event"], record["level"]) == ("two spellings differ", "warning")
 
 
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_no_variable_s_value_comes_with_an_exception(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(form, "info")
+    password = "topsecret"
+    try:
+        int("no such thing" + password[:0])
+    except ValueError:
+        structlog.get_logger("ours").exception("it failed")
+        logging.getLogger("theirs").exception("it failed")
+    said = capsys.readouterr().err
+    assert said.count("ValueError: invalid literal") == 2
+    # once in the line of source that a traceback shows is not its value
+    assert f"'{password}'" not in said
+
+
 def test_an_exception_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("json", "info")
     try:

@@ -136,8 +136,13 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
             "h:6379",
             "redis://h/x",
             "redis://a/0;redis://b/0",
-            "amqp://a;sentinel://b",
+            "amqp://a;amqps://b",
+            "sentinel://h:26379",
             "redis://h:0",
+            "redis://h/0?nonsense=1",
+            "redis://h/0?ssl_cert_reqs=required",
+            "rediss://h/0?ssl_cert_reqs=perhaps",
+            "rediss://h/0?socket_timeout=abc",
         ),
     ),
     "ledger_redis_url": (
@@ -274,7 +279,7 @@ def test_first_wait_longer_than_the_longest_default_is_refused() -> None:
     [
         ({"CELERY_BROKER_URL": "rediss://:pw@h:1/2"}, "rediss://:pw@h:1/2"),
         ({"CELERY_BROKER_URL": "amqp://h", "REDIS_HOST": "r", "REDIS_PORT": "7"}, "redis://r:7/0"),
-        ({"CELERY_BROKER_URL": "sentinel://a:1;sentinel://b:2", "REDIS_HOST": "::1"}, "redis://[::1]:6379/0"),
+        ({"CELERY_BROKER_URL": "amqp://a:1;amqp://b:2", "REDIS_HOST": "::1"}, "redis://[::1]:6379/0"),
         ({"CELERY_BROKER_URL": "redis://h/1", "LEDGER_REDIS_URL": "redis://l/2"}, "redis://l/2"),
     ],
 )

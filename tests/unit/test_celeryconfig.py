@@ -1,0 +1,36 @@
+"""Which broker Celery takes, whatever else it would listen to."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.processes import REPOSITORY
+
+_TELL = "from worker.celery import app; print(app.conf.broker_read_url, app.conf.broker_write_url)"
+
+
+def celery_s_broker(**variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", _TELL],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_broker_is_the_setting_s_value_and_not_the_variable_as_it_stands() -> None:
+    told = celery_s_broker(ENV="prod", CELERY_BROKER_URL=" redis://{{env}}-redis:6999/0 ")
+    assert told.stdout.split() == ["redis://prod-redis:6999/0"] * 2
+
+
+@pytest.mark.parametrize("variable", ["CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"])
+def test_variables_that_celery_would_take_over_the_setting_are_refused(variable: str) -> None:
+    told = celery_s_broker(**{variable: "redis://elsewhere:6379/0"})
+    assert told.returncode == 2
+    assert told.stderr.startswith(f"{variable} is no setting")
+    assert told.stderr.count("\n") == 1
