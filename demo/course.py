@@ -65,7 +65,7 @@ class Course:
         )
 
     def relation_sets(self) -> Mapping[str, frozenset[str]]:
-        """Give the sets of the relation cache by their keys (docs/reconciliation.md, the relation cache).
+        """Give the sets of the relation cache by their keys (docs/reconciliation.md, relations).
 
         A retired course has lost its leaf nodes and optional nodes there.
         """

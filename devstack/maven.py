@@ -70,7 +70,12 @@ def ensure_jars(name: str, lock: Path, cache: Path, report: Callable[[str], None
     finished = cache / f"{name}-{sha256_of(lock)[:12]}"
     if finished.is_dir():
         return finished
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DevstackError(
+            name, f"its packages can't be kept in {cache}: {error.strerror}", "Make room there."
+        ) from error
     with _turn(name, cache / f"{name}.turn", report):
         if finished.is_dir():
             return finished
@@ -87,6 +92,7 @@ def ensure_jars(name: str, lock: Path, cache: Path, report: Callable[[str], None
 @contextmanager
 def _turn(name: str, file: Path, report: Callable[[str], None]) -> Iterator[None]:
     deadline = time.monotonic() + _TURN_LIMIT_SECONDS
+    told = False
     with file.open("w") as handle:
         while True:
             try:
@@ -94,7 +100,9 @@ def _turn(name: str, file: Path, report: Callable[[str], None]) -> Iterator[None
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                report("waiting for another process that fetches the same packages")
+                if not told:
+                    report("waiting for another process that fetches the same packages")
+                told = True
             if time.monotonic() > deadline:
                 reason = f"another process has been fetching its packages for {_TURN_LIMIT_SECONDS:.0f} s"
                 raise DevstackError(name, reason, "End that process, then run the same command again.")

@@ -96,7 +96,9 @@ def internal_port(file: Path, public: Ports) -> int:
 
     Call it only while the server is down: its own use of the port would count as taken.
     """
-    remembered = int(file.read_text()) if file.exists() else 0
+    # a process that was killed while it wrote may have left an empty file
+    text = file.read_text().strip() if file.exists() else ""
+    remembered = int(text) if text.isdecimal() else 0
     if remembered and is_free(remembered):
         return remembered
     for _ in range(_INTERNAL_TRIES):

@@ -74,7 +74,7 @@ class Stack:
         return cls(
             Path(environment.get("DEVSTACK_DIR") or project_folder() / ".devstack"),
             Ports.from_environment(environment),
-            environment=environment.get("ENV") or "local",
+            environment=environment.get("ENV", "").strip() or "local",
             keyspace=environment.get("LMS_CASSANDRA_KEYSPACE") or DEFAULT_KEYSPACE,
         )
 

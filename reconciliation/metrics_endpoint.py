@@ -19,8 +19,9 @@ def serve_metrics(registry: CollectorRegistry, address: str, port: int, setting:
         start_http_server(port, address, registry)
     except OSError as error:
         log.warning(
-            "metrics are not served: set the port to a free one, or to 0",
-            setting=f"{setting} ({environment_variable(setting)})",
+            "metrics are not served: set the port to a free one or to 0, the address to one of this host",
+            settings=", ".join(f"{name} ({environment_variable(name)})" for name in (setting, "metrics.address")),
+            address=address,
             port=port,
             error=str(error),
         )

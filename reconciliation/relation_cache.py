@@ -1,4 +1,4 @@
-"""Reads the relation sets of courses from Redis (docs/reconciliation.md, the relation cache)."""
+"""Reads the relation sets of courses from Redis (docs/reconciliation.md, relations)."""
 
 import threading
 import time

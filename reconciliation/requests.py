@@ -1,4 +1,4 @@
-"""Reads sync requests from Kafka's records (docs/reconciliation.md, requests).
+"""Reads sync requests from Kafka's records (docs/reconciliation.md, who asks).
 
 Whatever the bytes are, there are three answers: a request, a record that is not ours, or `InvalidRequest`. The reasons
 name fields and positions and never a value: they reach logs, and the values are personal.

@@ -1,4 +1,4 @@
-"""Which records are requests, which are not ours, and which can't be requests (docs/reconciliation.md, requests)."""
+"""Which records are requests, which are not ours, and which can't be requests (docs/reconciliation.md, who asks)."""
 
 import dataclasses
 import json
