@@ -140,22 +140,24 @@ def test_half_surrogate_pairs_survive() -> None:
 
 def test_every_nesting_that_can_be_read_can_be_given_up() -> None:
     # around Python's recursion limit, where reading works and writing, some calls further down, does not
-    for depth in range(850, 1001):
+    for depth in (*range(850, 1001), 5_000, 100_000):
         value = b'{"a":' * depth + b"null" + b"}" * depth
         event = give_up(value)
         assert b'"failInfo"' in event.value
 
 
 def test_no_nesting_breaks_the_way_back() -> None:
+    # Python's releases stop reading at about 1,000 or at about 10,000 levels
+    depths = [*range(850, 1001), 100_000]
     refused = 0
-    for depth in range(850, 1001):
+    for depth in depths:
         original = b'{"a":' * depth + b"null" + b"}" * depth
         ours = b'{"jobName":"enrolment-reconciliation","failInfo":{},' + original[1:]
         try:
             assert unwrap(ours) == original
         except InvalidRequest:
             refused += 1
-    assert 0 < refused < 151
+    assert 0 < refused < len(depths)
 
 
 def test_a_long_reason_is_cut() -> None:
