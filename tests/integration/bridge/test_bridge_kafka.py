@@ -28,7 +28,8 @@ def test_kafka_that_hangs_is_waited_for(stack: Stack, stand: BridgeStand) -> Non
         server.resume()
     wait_until("Kafka takes records again", lambda: is_sent(stand), 90)
     stand.wait_committed(60)
-    assert len(stand.entries()) == sum(offset for offset, _ in stand.commits().values()) >= 5
+    # a producer that repeats itself sends a learner's request twice, which collapses: offsets are counted, not entries
+    assert stand.open_count() == sum(offset for offset, _ in stand.commits().values()) >= 5
     bridge.end()
 
 
