@@ -18,7 +18,7 @@ from demo.put_away import put_away, remove_data
 from demo.requests import requests_of
 from demo.rows import load_learners, load_relations, read_learners
 from demo.run import Notes, Run, load_notes
-from devstack.ports import HOST
+from devstack.ports import HOST, free_port
 from devstack.stack import Stack
 
 _SETTLE_LIMIT_SECONDS = 90.0
@@ -41,7 +41,7 @@ def demonstrate(console: Console, stack: Stack, *, keep: bool) -> bool:
         _start_servers(console, stack, notes)
         if left_behind is not None:
             remove_data(console, left_behind)
-        search_port = parts.free_port()
+        search_port = free_port()
         # they start while the rows are written
         with interrupts.shield():
             parts.start_parts(notes, search_port)

@@ -1,6 +1,5 @@
 """The parts of the product that a run starts: their command lines, and how each says that it is ready."""
 
-import socket
 import sys
 import time
 import urllib.error
@@ -11,7 +10,7 @@ from pathlib import Path
 from demo.errors import DemoError
 from demo.processes import is_alive, listens, start
 from demo.run import Notes, Started
-from devstack.ports import HOST, is_free
+from devstack.ports import HOST, free_port, is_free
 from devstack.stack import project_folder
 
 WORKERS = 2
@@ -20,16 +19,6 @@ _CELERY = (sys.executable, "-m", "celery", "-A", "worker")
 _READY_LIMIT_SECONDS = 60.0
 _ASK_LIMIT_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
-
-
-def free_port(wanted: int = 0) -> int:
-    """Give `wanted` when a server could listen there, else a port that is free now."""
-    if wanted and is_free(wanted):
-        return wanted
-    with socket.socket() as candidate:
-        candidate.bind((HOST, 0))
-        port: int = candidate.getsockname()[1]
-        return port
 
 
 def start_parts(notes: Notes, search_port: int) -> None:
@@ -43,7 +32,7 @@ def start_parts(notes: Notes, search_port: int) -> None:
         port = free_port()
         command = (python, "-m", "demo.supervisor", *_CELERY, "worker", "-n", f"demo-{number}@%h", "--loglevel=INFO")
         _start(notes, f"worker-{number}", command, variables | {"METRICS_WORKER_PORT": str(port)}, port)
-    _start_flower(notes, variables, free_port(FLOWER_PORT))
+    _start_flower(notes, variables, FLOWER_PORT if is_free(FLOWER_PORT) else free_port())
 
 
 def wait_ready(notes: Notes, search_port: int) -> None:

@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from devstack.errors import DevstackError
 HOST = "127.0.0.1"
 
 # Below the range from which operating systems take ports for outgoing connections (Linux: 32768 and up), so that a
-# restarted server finds its remembered port free.
-_INTERNAL_RANGE = (20_000, 32_000)
-_INTERNAL_TRIES = 200
+# port that was found free, or remembered, is not given to somebody's connection before a server listens on it.
+_SERVERS_RANGE = (20_000, 32_000)
+_TRIES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,15 @@ def is_free(port: int) -> bool:
     return True
 
 
+def free_port(reserved: Collection[int] = ()) -> int:
+    """Find a port that a server could listen on now and that is none of `reserved`; raises DevstackError."""
+    for _ in range(_TRIES):
+        port = random.randint(*_SERVERS_RANGE)  # noqa: S311 - spreads those that look at the same moment
+        if port not in reserved and is_free(port):
+            return port
+    raise DevstackError("stack", "no free port was found", "End some of the servers on this machine.")
+
+
 def is_answering(port: int, limit: float = 0.5) -> bool:
     """Tell whether something accepts connections on 127.0.0.1:`port` within `limit` seconds."""
     try:
@@ -101,9 +110,6 @@ def internal_port(file: Path, public: Ports) -> int:
     remembered = int(text) if text.isdecimal() else 0
     if remembered and is_free(remembered):
         return remembered
-    for _ in range(_INTERNAL_TRIES):
-        port = random.randint(*_INTERNAL_RANGE)  # noqa: S311 - spreads stacks that start at the same moment
-        if port not in asdict(public).values() and is_free(port):
-            file.write_text(str(port))
-            return port
-    raise DevstackError("stack", "no free internal port was found", "End some of the servers on this machine.")
+    port = free_port(asdict(public).values())
+    file.write_text(str(port))
+    return port

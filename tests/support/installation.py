@@ -1,6 +1,5 @@
 """One environment of the product: its topics, keyspace, relation sets and ledger, its bridge and workers."""
 
-import socket
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +11,7 @@ from typing import Any, Self
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from devstack.ports import HOST, Ports
+from devstack.ports import HOST, Ports, free_port
 from devstack.topics import topic_names
 from tests.support.events import audit_learner, certificate_learner, encoded, sync_event
 from tests.support.kafka import GroupOffsets, Received, Sender, Sent, TopicReader
@@ -40,14 +39,6 @@ def unique(prefix: str) -> str:
 def new_learner(course: str | None = None) -> Learner:
     """Name a learner that no other test uses, in a new course unless one is given."""
     return Learner(unique("user"), course or unique("do"), unique("batch"))
-
-
-def free_port() -> int:
-    """Find a port that nothing listens on now."""
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 class Installation:

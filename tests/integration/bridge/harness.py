@@ -10,12 +10,12 @@ from typing import Any
 import redis
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from devstack.ports import HOST, Ports
+from devstack.ports import HOST, Ports, free_port
 from devstack.topics import topic_names
 from reconciliation.model import Origin
 from reconciliation.requests import request_id
 from tests.support.events import encoded, sync_event
-from tests.support.installation import free_port, unique
+from tests.support.installation import unique
 from tests.support.kafka import Sender, Sent, TopicReader
 from tests.support.processes import BRIDGE, Process
 from tests.support.tables import Learner

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import redis
 
-from devstack.ports import HOST
+from devstack.ports import HOST, free_port
 from devstack.redis import find_redis
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
 from tests.integration.bridge.conftest import MakeStand
 from tests.integration.bridge.harness import BridgeStand, learners, open_ids, settle, wait_told
-from tests.support.installation import free_port, unique
+from tests.support.installation import unique
 from tests.support.waiting import wait_until
 
 

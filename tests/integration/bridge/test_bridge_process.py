@@ -9,14 +9,14 @@ import time
 
 import pytest
 
-from devstack.ports import HOST
+from devstack.ports import HOST, free_port
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
 from tests.integration.bridge.conftest import MakeStand
 from tests.integration.bridge.dying import STEPS
 from tests.integration.bridge.harness import BridgeStand, learners
 from tests.integration.bridge.test_bridge_outages import open_ids, wait_told
-from tests.support.installation import free_port, unique
+from tests.support.installation import unique
 from tests.support.processes import REPOSITORY
 from tests.support.waiting import wait_until
 

@@ -7,12 +7,11 @@ from celery import Celery
 
 from bridge.dispatch import BrokerUnavailable, Dispatcher
 from bridge.sweep import Sweeper
-from devstack.ports import HOST
+from devstack.ports import HOST, free_port
 from ledger.entries import RetryLater, Spends
 from ledger.ledger import Ledger, LedgerConfig
 from reconciliation.model import EnrolmentKey, Origin, Record, SyncRequest
 from tests.integration.bridge.harness import BridgeStand
-from tests.support.installation import free_port
 
 SWEEP_AFTER = 10.0
 
