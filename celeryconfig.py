@@ -5,24 +5,27 @@ Nothing that must not be lost hangs on them: the ledger holds it (docs/reliabili
 
 import os
 import sys
+from typing import NoReturn
 
 from ledger.messages import RECONCILE_TASK
 from reconciliation.errors import SettingsError
 from reconciliation.settings import process_settings
 
+
+def _refuse(line: object) -> NoReturn:
+    # of an exception Celery's command line would print a traceback
+    print(line, file=sys.stderr)  # noqa: T201 - there is no logging yet
+    sys.exit(2)
+
+
 try:
     _settings = process_settings()
 except SettingsError as _error:
-    # Celery's command line would print a traceback
-    print(_error, file=sys.stderr)  # noqa: T201 - there is no logging yet
-    sys.exit(2)
+    _refuse(_error)
 for _name in ("CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"):
     if os.environ.get(_name):
         # Celery takes these over whatever is configured (celery/app/utils.py, Settings.broker_read_url)
-        print(  # noqa: T201 - as above
-            f"{_name} is no setting: unset it, celery.broker.url (CELERY_BROKER_URL) names the broker", file=sys.stderr
-        )
-        sys.exit(2)
+        _refuse(f"{_name} is no setting: unset it, celery.broker.url (CELERY_BROKER_URL) names the broker")
 
 # By these names too: CELERY_BROKER_URL Celery reads itself and takes as it stands, {{env}} and blanks included, but it
 # prefers these (celery/app/utils.py, the class Settings).

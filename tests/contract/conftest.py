@@ -1,6 +1,5 @@
 """The domain's I/O on the tests' own servers: rows, sets and events are written and read back for real."""
 
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from cassandra.cluster import Session
 from prometheus_client import CollectorRegistry
 
 from devstack.cassandra import session as cassandra_session
-from devstack.ports import HOST, Ports
+from devstack.ports import HOST, Ports, free_port
 from reconciliation.counters import Counters
 from reconciliation.enrolment_store import EnrolmentStore, StoreConfig
 from reconciliation.model import EnrolmentKey
@@ -112,10 +111,7 @@ def store(connect: Callable[..., EnrolmentStore]) -> EnrolmentStore:
 @pytest.fixture
 def closed_port() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_port()
 
 
 @pytest.fixture
