@@ -1,6 +1,6 @@
 """What the ledger takes from the settings."""
 
-from ledger.ledger import LedgerConfig
+from ledger.connection import LedgerConfig
 from reconciliation.settings import Settings
 
 

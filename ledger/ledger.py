@@ -5,16 +5,13 @@ be repeated after a lost answer, so the client retries by itself a few times bef
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import redis
 import structlog
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
+from ledger.connection import LedgerConfig, LedgerConnection, translated
 from ledger.entries import (
     ENTRY_VERSION,
     Acceptance,
@@ -30,28 +27,10 @@ from ledger.entries import (
     encode_request,
     enrolment_field,
 )
-from ledger.scripts import load_script
-from reconciliation.errors import LedgerUnavailable, SettingsError
+from reconciliation.errors import SettingsError
 from reconciliation.model import Debt, DebtStatus, FinalFailure, SyncRequest
 
 log = structlog.get_logger(__name__)
-
-#: How often a command is repeated after a lost connection or a time-out before the ledger counts as away.
-COMMAND_RETRIES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerConfig:
-    """What the ledger needs to know: its server, whose ledger it is, its bound and its times (in seconds)."""
-
-    url: str
-    group_id: str
-    max_open: int
-    lease: float
-    sweep_after: float
-    sweep_max_wait: float
-    paid_memory: int
-    timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +52,13 @@ class Ledger:
 
     def __init__(self, config: LedgerConfig, clock_ms: Callable[[], int] | None = None) -> None:
         self._config = config
-        self._clock_ms = clock_ms
-        # the braces keep all keys of a group in one slot of a Redis cluster
-        self._prefix = f"enrolment-reconciliation:{{{config.group_id}}}:"
-        self._redis = redis.Redis.from_url(
-            config.url,
-            socket_timeout=config.timeout,
-            socket_connect_timeout=config.timeout,
-            socket_keepalive=True,
-            health_check_interval=30,
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), COMMAND_RETRIES),
-            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
-        )
-        self._scripts = {
-            name: self._redis.register_script(load_script(name))
-            for name in ("accept", "claim", "owe", "renew", "retry", "settle", "sweep")
-        }
+        self._connection = LedgerConnection(config, clock_ms)
+        self._redis = self._connection.redis
+        self._prefix = self._connection.prefix
 
     def close(self) -> None:
         """Close the connections to Redis."""
-        self._redis.close()
+        self._connection.close()
 
     def verify(self) -> Identity:
         """Check that this Redis may hold a ledger, and say which life of it this is.
@@ -136,7 +102,7 @@ class Ledger:
                 request.record.value or b"",
                 int(request.repeated),
             ]
-        rows = self._run("accept", arguments)
+        rows = self._connection.run("accept", arguments)
         statuses = [status.decode() for status, _ in rows]
         accepted = statuses.index("full") if "full" in statuses else len(rows)
         tickets = tuple(
@@ -156,7 +122,7 @@ class Ledger:
         for ticket in tickets:
             arguments += [ticket.entry_id, ticket.generation]
         claims = []
-        for ticket, (status, *flat) in zip(tickets, self._run("claim", arguments), strict=True):
+        for ticket, (status, *flat) in zip(tickets, self._connection.run("claim", arguments), strict=True):
             if status == b"claimed":
                 fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
                 try:
@@ -171,28 +137,28 @@ class Ledger:
         arguments: list[str | int] = [self._ms(self._config.lease)]
         for entry_id, token in held:
             arguments += [entry_id, token]
-        return [row == 1 for row in self._run("renew", arguments)]
+        return [row == 1 for row in self._connection.run("renew", arguments)]
 
     def owe(self, debts: Sequence[Debt], token: str) -> list[DebtStatus]:
         """Record completions before they are written, so that any later attempt can announce them."""
         arguments: list[str | int] = [token]
         for debt in debts:
             arguments += [debt.entry_id, "owed", debt.completion.completed_on_ms, debt.mid]
-        return [DebtStatus(row.decode()) for row in self._run("owe", arguments)]
+        return [DebtStatus(row.decode()) for row in self._connection.run("owe", arguments)]
 
     def owe_failures(self, failures: Sequence[tuple[str, FinalFailure]], token: str) -> list[DebtStatus]:
         """Record final failures, given as (entry id, failure), before their events are sent."""
         arguments: list[str | int] = [token]
         for entry_id, failure in failures:
             arguments += [entry_id, "failure", encode_failure(failure), ""]
-        return [DebtStatus(row.decode()) for row in self._run("owe", arguments)]
+        return [DebtStatus(row.decode()) for row in self._connection.run("owe", arguments)]
 
     def retry(self, retries: Sequence[RetryLater], token: str) -> list[bool]:
         """End attempts that go on later; the sweep sends each when its time comes. Says of each whether it was ours."""
         arguments: list[str | int] = [token]
         for later in retries:
             arguments += [later.entry_id, later.delay_ms, later.spends.value, later.reason]
-        return [row == 1 for row in self._run("retry", arguments)]
+        return [row == 1 for row in self._connection.run("retry", arguments)]
 
     def settle(self, settlements: Sequence[Settlement], token: str) -> list[int]:
         """End entries that owe nothing more; gives for each how many requests ended with it.
@@ -202,7 +168,7 @@ class Ledger:
         arguments: list[str | int] = [token, self._config.paid_memory]
         for settlement in settlements:
             arguments += [settlement.entry_id, settlement.paid_mid or ""]
-        return [int(closed) for closed in self._run("settle", arguments)]
+        return [int(closed) for closed in self._connection.run("settle", arguments)]
 
     def sweep(self, most: int) -> list[Swept]:
         """Give at most `most` overdue entries a new generation; each is to be sent again by the caller.
@@ -216,7 +182,7 @@ class Ledger:
                 alone == 1,
                 SweepReason(why.decode()),
             )
-            for entry_id, generation, alone, why, enrolment in self._run("sweep", arguments)
+            for entry_id, generation, alone, why, enrolment in self._connection.run("sweep", arguments)
         ]
 
     def open_count(self) -> int:
@@ -231,12 +197,6 @@ class Ledger:
             found: Any = self._redis.zrange(f"{self._prefix}open:{topic}:{partition}", 0, 0)
         return int(found[0]) if found else None
 
-    def _run(self, name: str, arguments: Sequence[str | bytes | int]) -> list[Any]:
-        now = 0 if self._clock_ms is None else self._clock_ms()
-        with translated():
-            rows: list[Any] = self._scripts[name](keys=[self._prefix], args=[now, *arguments])
-        return rows
-
     @staticmethod
     def _ms(seconds: float) -> int:
         return round(seconds * 1000)
@@ -248,12 +208,3 @@ def _course_of(enrolment: bytes) -> str:
     except ValueError:
         # it is for people to read; what is wrong with the entry shows when it is claimed
         return ""
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn every error of the Redis client within the block into LedgerUnavailable."""
-    try:
-        yield
-    except redis.RedisError as error:
-        raise LedgerUnavailable(f"the ledger's Redis: {type(error).__name__}: {error}") from error

@@ -2,6 +2,8 @@
 
 from importlib.resources import files
 
+SCRIPTS = ("accept", "claim", "owe", "renew", "retry", "settle", "sweep")
+
 
 def load_script(name: str) -> str:
     """Give a script's text with the part that all share before it."""

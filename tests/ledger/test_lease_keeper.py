@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from ledger.connection import LedgerConfig
 from ledger.entries import Claim, Settlement
 from ledger.lease_keeper import LeaseKeeper
-from ledger.ledger import Ledger, LedgerConfig
+from ledger.ledger import Ledger
 from reconciliation.model import EnrolmentKey, Origin, Record, SyncRequest
 
 LEASE = 0.3

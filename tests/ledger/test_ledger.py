@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import pytest
 import redis
 
+from ledger.connection import LedgerConfig
 from ledger.entries import Claim, RetryLater, Settlement, Spends, SweepReason, Ticket
-from ledger.ledger import Ledger, LedgerConfig
+from ledger.ledger import Ledger
 from reconciliation.errors import LedgerUnavailable, SettingsError
 from reconciliation.model import (
     Completion,

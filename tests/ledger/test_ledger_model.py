@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from ledger.connection import LedgerConfig
 from ledger.entries import Claim, RetryLater, Settlement, Spends, Ticket
-from ledger.ledger import Ledger, LedgerConfig
+from ledger.ledger import Ledger
 from reconciliation.model import Completion, Debt, DebtStatus, EnrolmentKey, Origin, Record, SyncRequest
 
 LEASE = 60

@@ -8,8 +8,9 @@ from celery import Celery
 from bridge.dispatch import BrokerUnavailable, Dispatcher
 from bridge.sweep import Sweeper
 from devstack.ports import HOST, free_port
+from ledger.connection import LedgerConfig
 from ledger.entries import RetryLater, Spends
-from ledger.ledger import Ledger, LedgerConfig
+from ledger.ledger import Ledger
 from reconciliation.model import EnrolmentKey, Origin, Record, SyncRequest
 from tests.integration.bridge.harness import BridgeStand
 

@@ -1,0 +1,75 @@
+"""The ledger's connection to Redis: its keys' prefix, its scripts and its clock."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from ledger.scripts import SCRIPTS, load_script
+from reconciliation.errors import LedgerUnavailable
+
+#: How often a command is repeated after a lost connection or a time-out before the ledger counts as away.
+COMMAND_RETRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    """What the ledger needs to know: its server, whose ledger it is, its bounds and its times (in seconds)."""
+
+    url: str
+    group_id: str
+    max_open: int
+    lease: float
+    sweep_after: float
+    sweep_max_wait: float
+    paid_memory: int
+    timeout: float
+
+
+class LedgerConnection:
+    """One process's way to the ledger's Redis. Safe for use by several threads.
+
+    Args:
+        config: where and whose.
+        clock_ms: the time in milliseconds for tests; by default the server's own clock, which all hosts share.
+
+    """
+
+    def __init__(self, config: LedgerConfig, clock_ms: Callable[[], int] | None = None) -> None:
+        self._clock_ms = clock_ms
+        # the braces keep all keys of a group in one slot of a Redis cluster
+        self.prefix = f"enrolment-reconciliation:{{{config.group_id}}}:"
+        self.redis = redis.Redis.from_url(
+            config.url,
+            socket_timeout=config.timeout,
+            socket_connect_timeout=config.timeout,
+            socket_keepalive=True,
+            health_check_interval=30,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), COMMAND_RETRIES),
+            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+        )
+        self._scripts = {name: self.redis.register_script(load_script(name)) for name in SCRIPTS}
+
+    def run(self, name: str, arguments: Sequence[str | bytes | int]) -> list[Any]:
+        """Run a script of `ledger/scripts`; gives its rows. Raises LedgerUnavailable."""
+        now = 0 if self._clock_ms is None else self._clock_ms()
+        with translated():
+            rows: list[Any] = self._scripts[name](keys=[self.prefix], args=[now, *arguments])
+        return rows
+
+    def close(self) -> None:
+        """Close the connections to Redis."""
+        self.redis.close()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every error of the Redis client within the block into LedgerUnavailable."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise LedgerUnavailable(f"the ledger's Redis: {type(error).__name__}: {error}") from error
