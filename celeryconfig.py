@@ -34,7 +34,7 @@ broker_url = broker_read_url = broker_write_url = _settings.celery_broker_url
 # never see each other's work
 task_default_queue = _settings.kafka_group_id
 # the task, and what happens around a worker's life; loaded by workers alone, not by the bridge or Flower
-imports = ("tasks.reconcile", "worker.signals")
+imports = ("tasks.reconcile", "tasks.revocation", "worker.signals")
 task_routes = {RECONCILE_TASK: {"queue": _settings.kafka_group_id}}
 
 # how an attempt ends stands in the ledger; results would only fill Redis

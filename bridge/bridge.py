@@ -146,13 +146,13 @@ class Bridge:
             self._parts.gauges.lag.set(self._input.lag())
         self._begin_partitions(identity)
         unconfirmed = self._report_failures()
-        full = self._accept()
+        held = self._accept()
         self._positions.advance(self._backlog.shed())
         self._commit(now)
         if unconfirmed is not None:
             raise _Held(Hold.FAILED_TOPIC, unconfirmed)
-        if full:
-            raise _Held(Hold.LEDGER_FULL, f"{self._max_open} requests are open (ledger.max.open)")
+        if held is not None:
+            raise held
 
     def _read_again(self) -> None:
         # what Redis lost may be anything since the last commit's oldest open offset: begin every partition anew
@@ -187,20 +187,27 @@ class Bridge:
         self._backlog.done(confirmed)
         return next((str(report) for report in reports if report is not None), None)
 
-    def _accept(self) -> bool:
-        """Bring the requests in hand into the ledger and to the broker; says whether the ledger is full."""
+    def _accept(self) -> _Held | None:
+        """Bring the requests in hand into the ledger and to the broker; says why where not all of them came in."""
         requests = self._backlog.requests()
         if not requests:
-            return False
+            return None
         ledger = self._parts.ledger
-        if self._pacing.hold is Hold.LEDGER_FULL and ledger.open_count() > RESUME_SHARE * self._max_open:
-            return True
+        if (left_ms := ledger.failures_held_ms()) > 0:
+            return _Held(
+                Hold.TOO_MANY_FAILURES,
+                f"failures.max.per.minute; tried again in {left_ms / 1000:.0f} s. The workers' log and failed topic "
+                "tell why they fail; once that is mended, `enrolment-reconciliation resume` goes on at once",
+            )
+        full = _Held(Hold.LEDGER_FULL, f"{self._max_open} requests are open (ledger.max.open)")
+        if self._pacing.hold is Hold.LEDGER_FULL and ledger.occupancy().counted > RESUME_SHARE * self._max_open:
+            return full
         acceptance = ledger.accept(requests)
         # after a failure here the whole list is accepted again, which gives the same tickets
         self._parts.dispatcher.send(acceptance.tickets)
         self._backlog.done([request.record for request in requests[: acceptance.accepted]])
         log.debug("requests accepted", requests=acceptance.accepted, collapsed=acceptance.collapsed)
-        return acceptance.accepted < len(requests)
+        return full if acceptance.accepted < len(requests) else None
 
     def _commit(self, now: float) -> None:
         renew = now >= self._renew_at
@@ -230,7 +237,8 @@ class Bridge:
         if self._pacing.hold is not hold:
             self._reminder.reset()
         if self._reminder.due(hold, now):
-            log.warning("paused, and tried again until it goes", reason=str(hold), detail=detail)
+            tell = log.error if hold is Hold.TOO_MANY_FAILURES else log.warning
+            tell("paused, and tried again until it goes", reason=str(hold), detail=detail)
         self._pacing.trouble(hold, now)
         self._input.hold()
         self._parts.gauges.paused.set(1)

@@ -19,6 +19,7 @@ class Hold(StrEnum):
     BROKER_AWAY = "Celery's broker does not answer"
     KAFKA_AWAY = "Kafka does not answer"
     FAILED_TOPIC = "Kafka does not confirm failed events"
+    TOO_MANY_FAILURES = "too many requests were given up of late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Pacing:
         if self.hold is not hold:
             self._tries = 0
         self.hold = hold
-        longest = LONGEST_WAIT_FULL if hold is Hold.LEDGER_FULL else LONGEST_WAIT
+        # these two end by themselves, and learners wait
+        longest = LONGEST_WAIT_FULL if hold in (Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES) else LONGEST_WAIT
         self._try_at = now + min(FIRST_WAIT * 2 ** min(self._tries, 10), longest)
         self._tries += 1
 

@@ -10,9 +10,12 @@ def ledger_config(settings: Settings) -> LedgerConfig:
         url=settings.ledger_redis_url,
         group_id=settings.kafka_group_id,
         max_open=settings.ledger_max_open,
+        max_waiting=settings.ledger_max_waiting,
+        failures_per_minute=settings.failures_max_per_minute,
         lease=settings.ledger_lease,
         sweep_after=settings.ledger_sweep_after,
         sweep_max_wait=settings.ledger_sweep_max_wait,
+        sweep_rate=settings.ledger_sweep_rate,
         paid_memory=round(settings.ledger_paid_memory),
         timeout=settings.redis_timeout,
     )

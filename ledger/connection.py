@@ -23,9 +23,12 @@ class LedgerConfig:
     url: str
     group_id: str
     max_open: int
+    max_waiting: int
+    failures_per_minute: int
     lease: float
     sweep_after: float
     sweep_max_wait: float
+    sweep_rate: int
     paid_memory: int
     timeout: float
 

@@ -42,16 +42,19 @@ class Claim:
     """One attempt that has begun, with everything that the ledger knows of its request.
 
     `attempts` counts earlier tries that failed for a reason of the request's own, `waits` tries that met an outage,
-    `crashes` attempts that ended without a word while nothing else ran in the same group. `owed_ms` is the
-    completedon recorded by an earlier attempt, `failure` a final failure whose event may not have left yet.
+    `crashes` attempts that ended without a word in a process of their own; `isolated` says that this one is to run so.
+    `owed_ms` is the completedon recorded by an earlier attempt, `failure` a final failure whose event may not have left
+    yet.
     """
 
     entry_id: str
+    generation: int
     token: str
     request: SyncRequest
     attempts: int
     waits: int
     crashes: int
+    isolated: bool
     owed_ms: int | None
     failure: FinalFailure | None
     reason: str
@@ -73,19 +76,38 @@ class Spends(StrEnum):
 
     ATTEMPT = "attempts"
     WAIT = "waits"
+    CRASH = "crashes"
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
     """An attempt that goes on after `delay_ms`, with the reason that operators are shown.
 
-    What spends an attempt goes on alone; what waits for a server may share a message again.
+    What spends an attempt goes on alone; what waits for a server may share a message again. `waits_for` names the one
+    server or course that it waits for while others need not: such a wait has a bound of its own.
     """
 
     entry_id: str
     delay_ms: int
     spends: Spends
     reason: str
+    waits_for: str = ""
+
+
+class FailureStatus(StrEnum):
+    """What the ledger answered when an attempt recorded a final failure."""
+
+    OWED = "owed"
+    HELD = "held"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """How full the ledger is: offsets that are `open`, and how many of these its bound counts."""
+
+    open: int
+    counted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +177,13 @@ def decode_claim(fields: Mapping[str, bytes], entry_id: str) -> Claim:
     failure = fields.get("failure")
     return Claim(
         entry_id=entry_id,
+        generation=int(fields["generation"]),
         token=fields["token"].decode(),
         request=request,
         attempts=int(fields["attempts"]),
         waits=int(fields["waits"]),
         crashes=int(fields["crashes"]),
+        isolated=fields.get("isolated") == b"1",
         owed_ms=int(fields["owed"]) if "owed" in fields else None,
         failure=None if failure is None else decode_failure(failure),
         reason=fields.get("reason", b"").decode(errors="replace"),

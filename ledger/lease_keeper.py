@@ -1,8 +1,8 @@
-"""Keeps claims alive while their attempts run, from one thread a process."""
+"""Keeps claims alive while their attempts run, from one thread a process, and says so when an attempt hangs."""
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -14,41 +14,70 @@ from reconciliation.errors import LedgerUnavailable
 log = structlog.get_logger(__name__)
 
 
+class Holding:
+    """The claims of one attempt, kept alive until it ends or hangs."""
+
+    def __init__(self, keys: Sequence[tuple[str, str]], longest: float) -> None:
+        self.keys = keys
+        self.is_hung = False
+        self._longest = longest
+        self._ends = 0.0
+        self.touch()
+
+    def touch(self) -> None:
+        """Say that the attempt gets on, as one does that waits for something on purpose."""
+        self._ends = time.monotonic() + self._longest
+
+    def entries(self) -> list[str]:
+        """List the entries whose claims these are."""
+        return [entry_id for entry_id, _ in self.keys]
+
+    def is_overdue(self) -> bool:
+        """Say whether the attempt has not been heard of for too long."""
+        return time.monotonic() > self._ends
+
+
 class LeaseKeeper:
-    """Renews every held claim three times a lease, up to a limit, so that an attempt that hangs is given to another.
+    """Renews every held claim three times a lease; those of an attempt that hangs no more, so that others go on.
 
     Args:
         ledger: whose claims are renewed.
         lease: how long a claim lasts unrenewed, in seconds.
-        longest: how long an attempt may be kept alive in all, in seconds.
+        longest: how long an attempt may take, in seconds, counted from its last `Holding.touch`.
+        on_hung: called, from the keeper's own thread, for each attempt that takes longer.
 
     """
 
-    def __init__(self, ledger: Ledger, lease: float, longest: float) -> None:
+    def __init__(self, ledger: Ledger, lease: float, longest: float, on_hung: Callable[[], None]) -> None:
         self._ledger = ledger
-        self._interval = lease / 3
+        # a hang is to be found soon after the limit, however long a lease is
+        self._interval = min(lease / 3, longest / 2)
         self._longest = longest
-        self._held: dict[tuple[str, str], float] = {}
+        self._on_hung = on_hung
+        self._holdings: set[Holding] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def holding(self, claims: Sequence[Claim]) -> Iterator[None]:
+    def holding(self, claims: Sequence[Claim]) -> Iterator[Holding]:
         """Keep these claims alive within the block."""
-        ends = time.monotonic() + self._longest
-        keys = [(claim.entry_id, claim.token) for claim in claims]
+        holding = Holding([(claim.entry_id, claim.token) for claim in claims], self._longest)
         with self._lock:
-            self._held.update(dict.fromkeys(keys, ends))
+            self._holdings.add(holding)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._renew_until_stopped, name="lease-keeper", daemon=True)
                 self._thread.start()
         try:
-            yield
+            yield holding
         finally:
             with self._lock:
-                for key in keys:
-                    self._held.pop(key, None)
+                self._holdings.discard(holding)
+
+    def is_all_hung(self) -> bool:
+        """Say whether attempts hang here and no other one runs."""
+        with self._lock:
+            return len(self._holdings) > 0 and all(holding.is_hung for holding in self._holdings)
 
     def close(self) -> None:
         """Stop renewing and wait for the thread to end."""
@@ -58,13 +87,17 @@ class LeaseKeeper:
 
     def _renew_until_stopped(self) -> None:
         while not self._stopped.wait(self._interval):
-            now = time.monotonic()
             with self._lock:
-                held = [key for key, ends in self._held.items() if ends > now]
-            if not held:
-                continue
+                hung = [holding for holding in self._holdings if not holding.is_hung and holding.is_overdue()]
+                for holding in hung:
+                    holding.is_hung = True
+                held = [key for holding in self._holdings if not holding.is_hung for key in holding.keys]
             try:
-                self._ledger.renew(held)
+                for holding in hung:
+                    log.error("an attempt hangs, its requests go on elsewhere", entries=holding.entries())
+                    self._on_hung()
+                if held:
+                    self._ledger.renew(held)
             except LedgerUnavailable as error:
                 # the next round tries again; a claim that lapses meanwhile is found by its attempt when it settles
                 log.warning("leases could not be renewed", held=len(held), error=str(error))

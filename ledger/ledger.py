@@ -16,6 +16,8 @@ from ledger.entries import (
     ENTRY_VERSION,
     Acceptance,
     Claim,
+    FailureStatus,
+    Occupancy,
     RetryLater,
     Settlement,
     SweepReason,
@@ -86,7 +88,11 @@ class Ledger:
         """
         if not requests:
             return Acceptance(0, (), 0)
-        arguments: list[str | bytes | int] = [self._config.max_open, self._ms(self._config.sweep_after)]
+        arguments: list[str | bytes | int] = [
+            self._config.max_open,
+            self._ms(self._config.sweep_after),
+            *self._let_off(),
+        ]
         for request in requests:
             origin, key = request.record.origin, request.record.key
             arguments += [
@@ -143,21 +149,35 @@ class Ledger:
         """Record completions before they are written, so that any later attempt can announce them."""
         arguments: list[str | int] = [token]
         for debt in debts:
-            arguments += [debt.entry_id, "owed", debt.completion.completed_on_ms, debt.mid]
+            arguments += [debt.entry_id, debt.completion.completed_on_ms, debt.mid]
         return [DebtStatus(row.decode()) for row in self._connection.run("owe", arguments)]
 
-    def owe_failures(self, failures: Sequence[tuple[str, FinalFailure]], token: str) -> list[DebtStatus]:
-        """Record final failures, given as (entry id, failure), before their events are sent."""
-        arguments: list[str | int] = [token]
+    def fail(self, failures: Sequence[tuple[str, FinalFailure]], token: str) -> list[FailureStatus]:
+        """Record final failures, given as (entry id, failure), before their events are sent.
+
+        Those that are held are not recorded: more were given up of late than failures.max.per.minute allows.
+        """
+        arguments: list[str | int] = [token, self._config.failures_per_minute]
         for entry_id, failure in failures:
-            arguments += [entry_id, "failure", encode_failure(failure), ""]
-        return [DebtStatus(row.decode()) for row in self._connection.run("owe", arguments)]
+            arguments += [entry_id, encode_failure(failure)]
+        return [FailureStatus(row.decode()) for row in self._connection.run("fail", arguments)]
+
+    def condemn(self, tickets: Sequence[Ticket], failure: FinalFailure) -> int:
+        """Record a final failure for entries that no attempt of ours holds; the next attempt sends its event.
+
+        Gives how many it became the end of: not those whose completion is owed, nor those that are another generation.
+        """
+        text = encode_failure(failure)
+        arguments: list[str | int] = []
+        for ticket in tickets:
+            arguments += [ticket.entry_id, ticket.generation, text]
+        return sum(self._connection.run("condemn", arguments))
 
     def retry(self, retries: Sequence[RetryLater], token: str) -> list[bool]:
         """End attempts that go on later; the sweep sends each when its time comes. Says of each whether it was ours."""
         arguments: list[str | int] = [token]
         for later in retries:
-            arguments += [later.entry_id, later.delay_ms, later.spends.value, later.reason]
+            arguments += [later.entry_id, later.delay_ms, later.spends.value, later.reason, later.waits_for]
         return [row == 1 for row in self._connection.run("retry", arguments)]
 
     def settle(self, settlements: Sequence[Settlement], token: str) -> list[int]:
@@ -175,7 +195,8 @@ class Ledger:
 
         A message that can't be sent is no loss: the entry is overdue again after its next wait.
         """
-        arguments = [most, self._ms(self._config.sweep_after), self._ms(self._config.sweep_max_wait)]
+        config = self._config
+        arguments = [most, self._ms(config.sweep_after), self._ms(config.sweep_max_wait), config.sweep_rate]
         return [
             Swept(
                 Ticket(entry_id.decode(), generation, _course_of(enrolment)),
@@ -185,17 +206,35 @@ class Ledger:
             for entry_id, generation, alone, why, enrolment in self._connection.run("sweep", arguments)
         ]
 
+    def occupancy(self) -> Occupancy:
+        """Say how many offsets are accepted and not settled, and how many of them `ledger.max.open` counts."""
+        ((total, counted),) = self._connection.run("occupancy", self._let_off())
+        return Occupancy(int(total), int(counted))
+
     def open_count(self) -> int:
         """Count the offsets whose requests are accepted and not settled."""
+        return self.occupancy().open
+
+    def failures_held_ms(self) -> int:
+        """Give for how many milliseconds nothing more is given up; 0 when final failures are as rare as they may be."""
+        ((left, _),) = self._connection.run("breaker", [])
+        return int(left)
+
+    def release_failures(self) -> bool:
+        """Let final failures go on at once; says whether they were held."""
         with translated():
-            count: Any = self._redis.get(self._prefix + "count")
-        return int(count or 0)
+            return self._redis.delete(self._prefix + "breaker") == 1
 
     def oldest_open(self, topic: str, partition: int) -> int | None:
         """Find the lowest offset of a partition that is accepted and not settled."""
         with translated():
             found: Any = self._redis.zrange(f"{self._prefix}open:{topic}:{partition}", 0, 0)
         return int(found[0]) if found else None
+
+    def _let_off(self) -> tuple[int, int]:
+        """Of what waits for one server or course, how much the bound lets off: of each, and in all."""
+        most = self._config.max_waiting
+        return max(1, most // 2), most
 
     @staticmethod
     def _ms(seconds: float) -> int:

@@ -1,5 +1,7 @@
 """The product's counters, each with one meaning (docs/reconciliation.md, counters)."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter
 
 PREFIX = "enrolment_reconciliation_"
@@ -12,9 +14,13 @@ class Counters:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._by_name: dict[str, Counter] = {}
+
         def counter(name: str, meaning: str) -> Counter:
             # prometheus_client appends _total to what it exports (metrics.py, Counter._metric_init).
-            return Counter(PREFIX + name, meaning, registry=registry)
+            made = Counter(PREFIX + name, meaning, registry=registry)
+            self._by_name[name] = made
+            return made
 
         self.total_events = counter("total_events_count", "Records taken from Kafka")
         self.skipped_events = counter("skipped_events_count", "Records of another action")
@@ -32,3 +38,19 @@ class Counters:
         )
         self.completed_enrolments = counter("enrolment_complete_count", "Completions written")
         self.certificate_events = counter("cert_issue_events_count", "Certificate events sent")
+
+    def read(self) -> dict[str, float]:
+        """Give every counter's value by its name, for `add` in another process."""
+        return {
+            name: sample.value
+            for name, counter in self._by_name.items()
+            for family in counter.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Add what another process has counted; names that this release does not know are passed over."""
+        for name, value in values.items():
+            if name in self._by_name:
+                self._by_name[name].inc(value)

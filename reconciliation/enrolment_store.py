@@ -1,5 +1,6 @@
 """All reads and writes of Cassandra (docs/reconciliation.md, tables and steps; docs/reliability.md, outages)."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -105,13 +106,20 @@ class EnrolmentStore:
         return [_confirmed(future) for future in pending]
 
     def probe(self) -> None:
-        """Raise StoreUnavailable unless the enrolments table answers reads at LOCAL_QUORUM."""
-        results = [
-            self._rows(future) for future in [self._read(self._statements.probe, (user,)) for user in _PROBE_USERS]
-        ]
-        for result in results:
-            if isinstance(result, ReconciliationError):
-                raise StoreUnavailable(f"the enrolments table does not answer: {result}") from result
+        """Raise StoreUnavailable unless the enrolments table takes reads and writes at LOCAL_QUORUM.
+
+        Replicas that are out of space or overloaded may answer reads and refuse every write.
+        """
+        reads = [self._read(self._statements.probe, (user,)) for user in _PROBE_USERS]
+        writes = [self._write([(self._statements.probe_write, (user, user, user))]) for user in _PROBE_USERS]
+        results = [self._rows(future) for future in reads]
+        answers = [result if isinstance(result, ReconciliationError) else None for result in results]
+        for what, error in (
+            ("reads", _first_error(answers)),
+            ("writes", _first_error([_confirmed(future) for future in writes])),
+        ):
+            if error is not None:
+                raise StoreUnavailable(f"the enrolments table answers no {what}: {error}") from error
 
     def server_clock_ms(self) -> int:
         """Return the clock of one Cassandra node in milliseconds; raises StoreUnavailable."""
@@ -121,6 +129,16 @@ class EnrolmentStore:
         except Exception as error:
             raise StoreUnavailable(f"Cassandra's clock can't be read: {error}") from error
         return clock_ms
+
+    def clock_difference(self) -> float:
+        """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable.
+
+        It is as exact as half the time that the question takes.
+        """
+        asked_ms = time.time_ns() / 1_000_000
+        server_ms = self.server_clock_ms()
+        answered_ms = time.time_ns() / 1_000_000
+        return ((asked_ms + answered_ms) / 2 - server_ms) / 1000
 
     def _aggregate(self, write: AggregateWrite) -> tuple[PreparedStatement, tuple[object, ...]]:
         values = (

@@ -51,6 +51,15 @@ class BehaviourSettings(BaseSettings):
         kind.whole_number(1, 1_000_000),
         Documented("ledger.max.open", "The most requests accepted and not yet settled; beyond, Kafka waits."),
     ] = 10_000
+    ledger_max_waiting: Annotated[
+        int,
+        kind.whole_number(0, 1_000_000),
+        Documented(
+            "ledger.max.waiting",
+            "The most requests that wait for the search service or their own course without counting in "
+            "ledger.max.open; one course or the service has half of it.",
+        ),
+    ] = 10_000
     ledger_lease: Annotated[
         float,
         kind.seconds(1, 3600),
@@ -73,6 +82,14 @@ class BehaviourSettings(BaseSettings):
             "ledger.sweep.max.wait", "The longest wait of an unclaimed entry, which doubles each time (seconds)."
         ),
     ] = 3600.0
+    ledger_sweep_rate: Annotated[
+        int,
+        kind.whole_number(1, 100_000),
+        Documented(
+            "ledger.sweep.rate",
+            "The most overdue requests that all bridges send again in a second; it spares a server that has come back.",
+        ),
+    ] = 300
     ledger_paid_memory: Annotated[
         float,
         kind.seconds(60, 2_592_000),
@@ -124,6 +141,22 @@ class BehaviourSettings(BaseSettings):
         kind.whole_number(1, 100),
         Documented("crash.attempts", "A request is given up after it ended so many processes."),
     ] = 3
+    failures_max_per_minute: Annotated[
+        int,
+        kind.whole_number(1, 1_000_000),
+        Documented(
+            "failures.max.per.minute",
+            "More final failures of valid requests in a minute stop consumption until that clears.",
+        ),
+    ] = 200
+    attempt_limit: Annotated[
+        float,
+        kind.seconds(1, 86_400),
+        Documented(
+            "attempt.limit",
+            "An attempt that takes longer hangs: its requests go on elsewhere and its process is replaced (seconds).",
+        ),
+    ] = 300.0
     metrics_address: Annotated[
         str, kind.HOST, Documented("metrics.address", "The address that metrics are served on.")
     ] = "127.0.0.1"

@@ -53,6 +53,7 @@ class StatementTexts:
     read_consumption: str  # user, course, batch
     read_enrolment: str  # user, course, batch
     probe: str  # user
+    probe_write: str  # user, course, batch
     add_aggregate: str  # [stamp], aggregates, agg_last_updated, activity_type, activity_id, user, context_id
     write_enrolment: str  # [stamp], progress, contentstatus, datetime, user, course, batch
     write_completed_enrolment: str  # [stamp], progress, contentstatus, datetime, completedon, user, course, batch
@@ -74,6 +75,8 @@ def statement_texts(tables: Tables, *, write_timestamps: bool) -> StatementTexts
             f"WRITETIME(progress), WRITETIME(datetime), WRITETIME(active) FROM {enrolments} {one_enrolment}"
         ),
         probe=f"SELECT userid FROM {enrolments} WHERE userid = ? LIMIT 1",
+        # Of a row that is not there, stamped older than anything: it changes nothing for any reader.
+        probe_write=f"DELETE FROM {enrolments}{' USING TIMESTAMP 1' if write_timestamps else ''} {one_enrolment}",
         # Adding to the maps keeps the entries of another job. The WHERE names the whole key, so that the text
         # fits both key layouts of this table.
         add_aggregate=(

@@ -65,6 +65,7 @@ class PreparedStatements:
     read_consumption: PreparedStatement
     read_enrolment: PreparedStatement
     probe: PreparedStatement
+    probe_write: PreparedStatement
     add_aggregate: PreparedStatement
     write_enrolment: PreparedStatement
     write_completed_enrolment: PreparedStatement

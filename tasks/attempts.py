@@ -1,16 +1,14 @@
 """One message's work: claim its entries, reconcile them together, then settle each or say when it goes on."""
 
-import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
 
 from ledger.entries import Claim, RetryLater, Settlement, Spends, Ticket
-from ledger.lease_keeper import LeaseKeeper
+from ledger.lease_keeper import Holding, LeaseKeeper
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
 from reconciliation.errors import (
@@ -25,7 +23,10 @@ from reconciliation.events import completion_mid
 from reconciliation.failed_topic import FailedTopic
 from reconciliation.model import Debt, DebtStatus, Failed, FinalFailure, Outcome
 from reconciliation.reconciler import Reconciler
-from tasks.retry_policy import GiveUp, RetryRules, TryAgain, decide, outage_delay
+from tasks.giving_up import Given, chance, give_up
+from tasks.isolation import Isolation, Unfinished
+from tasks.retry_policy import GiveUp, RetryRules, TryAgain, decide, decide_crash, outage_delay
+from tasks.summary import Summary
 
 log = structlog.get_logger(__name__)
 
@@ -37,19 +38,7 @@ LEDGER_PAUSE = 0.5
 #: What failInfo says of a request that ended its worker's process again and again.
 CRASHED = "WORKER_LOST"
 
-Given = tuple[Claim, FinalFailure]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a message's entries ended: counts, and for operators the reasons, without any learner's id."""
-
-    done: int
-    stale: int
-    retried: tuple[str, ...]
-    waiting: tuple[str, ...]
-    given_up: tuple[str, ...]
 
 
 class AttemptRunner:
@@ -65,6 +54,7 @@ class AttemptRunner:
         counters: what is counted on the way.
         now_ms: the clock, in milliseconds since 1970.
         is_stopping: whether the worker was told to end.
+        isolation: runs an attempt in a process of its own; None where this is such a process.
 
     """
 
@@ -80,6 +70,7 @@ class AttemptRunner:
         counters: Counters,
         now_ms: Callable[[], int],
         is_stopping: Callable[[], bool],
+        isolation: Isolation | None,
     ) -> None:
         self._ledger = ledger
         self._leases = leases
@@ -90,34 +81,55 @@ class AttemptRunner:
         self._counters = counters
         self._now_ms = now_ms
         self._is_stopping = is_stopping
+        self._isolation = isolation
 
-    def run(self, tickets: Sequence[Ticket]) -> Summary:
+    def run(self, tickets: Sequence[Ticket], token: str | None = None) -> Summary:
         """Attempt every entry that these tickets name and that is still to be attempted.
 
-        Raises LedgerUnavailable when the ledger is away for longer than an attempt can wait; what was claimed is then
-        attempted again after its lease.
+        `token` goes on with claims that were made under it. Raises LedgerUnavailable when the ledger is away for longer
+        than an attempt can wait; what was claimed is then attempted again after its lease.
         """
-        token = uuid.uuid4().hex
-        claims = self._patiently(lambda: self._ledger.claim(tickets, token))
-        with self._leases.holding(claims):
-            known = [(claim, failure) for claim in claims if (failure := self._known_failure(claim)) is not None]
-            condemned = {claim.entry_id for claim, _ in known}
-            running = [claim for claim in claims if claim.entry_id not in condemned]
-            results = self._reconcile(running, token)
-            # settled first: what follows may wait for servers that others' failures are about
-            done = [result for result in results if isinstance(result, Outcome)]
-            self._settle_done(done, token)
-            retries, new = self._judge(running, results)
-            sent, unsent = self._give_up([*known, *new], token)
-            retries += unsent
-            if retries:
-                self._patiently(lambda: self._ledger.retry(retries, token))
-        return Summary(
+        held_by = token or uuid.uuid4().hex
+        claims = self._patiently(lambda: self._ledger.claim(tickets, held_by))
+        with self._leases.holding(claims) as holding:
+            return self._attempt(claims, held_by, holding) + Summary(stale=len(tickets) - len(claims))
+
+    def _attempt(self, claims: Sequence[Claim], token: str, holding: Holding) -> Summary:
+        known = [(claim, failure) for claim in claims if (failure := self._known_failure(claim)) is not None]
+        condemned = {claim.entry_id for claim, _ in known}
+        running = [claim for claim in claims if claim.entry_id not in condemned]
+        isolated = [] if self._isolation is None else [claim for claim in running if claim.isolated]
+        together = [claim for claim in running if claim not in isolated]
+        results = self._reconcile(together, token, holding)
+        # settled first: what follows may wait for servers that others' failures are about
+        done = [result for result in results if isinstance(result, Outcome)]
+        self._settle_done(done, token, holding)
+        retries, new = self._judge(together, results)
+        elsewhere = Summary()
+        for claim in isolated:
+            ended = self._run_isolated(claim, token, holding)
+            match ended:
+                case Summary():
+                    elsewhere += ended
+                case RetryLater():
+                    retries.append(ended)
+                case FinalFailure():
+                    new.append((claim, ended))
+
+        def patiently(step: Callable[[], T]) -> T:
+            return self._patiently(step, holding)
+
+        given_up = give_up(
+            self._ledger, self._failed_topic, [*known, *new], token, rules=self._rules, patiently=patiently
+        )
+        retries += given_up.waiting
+        if retries:
+            patiently(lambda: self._ledger.retry(retries, token))
+        return elsewhere + Summary(
             done=len(done),
-            stale=len(tickets) - len(claims),
-            retried=tuple(later.reason for later in retries if later.spends is Spends.ATTEMPT),
+            retried=tuple(later.reason for later in retries if later.spends is not Spends.WAIT),
             waiting=tuple(later.reason for later in retries if later.spends is Spends.WAIT),
-            given_up=tuple(failure.code for _, failure in sent),
+            given_up=tuple(failure.code for _, failure in given_up.sent),
         )
 
     def _known_failure(self, claim: Claim) -> FinalFailure | None:
@@ -125,16 +137,33 @@ class AttemptRunner:
         if claim.failure is not None:
             return claim.failure
         if claim.crashes >= self._rules.crash_attempts:
-            text = f"its attempt ended {claim.crashes} times without a word: the worker's process was lost, or it hung"
+            text = f"its attempt ended {claim.crashes} times without a word though nothing ran in its process beside it"
             return FinalFailure(CRASHED, text, claim.attempts + claim.crashes, self._now_ms())
         return None
 
-    def _reconcile(self, claims: Sequence[Claim], token: str) -> list[Outcome | Failed]:
+    def _run_isolated(self, claim: Claim, token: str, holding: Holding) -> Summary | RetryLater | FinalFailure:
+        """Run one attempt in a process of its own, which settles it by itself unless it is lost."""
+        assert self._isolation is not None  # noqa: S101 - for the type checker: none is isolated otherwise
+        log.warning("an attempt runs in a process of its own", entry=claim.entry_id, crashes=claim.crashes)
+        ended = self._isolation(claim, token, holding.touch)
+        if isinstance(ended, Summary):
+            return ended
+        if isinstance(ended, Unfinished):
+            delay = outage_delay(claim.waits, rules=self._rules, chance=chance())
+            return RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, ended.reason)
+        crashes = claim.crashes + 1
+        wait = decide_crash(claim.crashes, rules=self._rules, chance=chance())
+        if wait is None:
+            text = f"its attempt ended its own process {crashes} times: {ended.reason}"
+            return FinalFailure(CRASHED, text, claim.attempts + crashes, self._now_ms())
+        return RetryLater(claim.entry_id, round(wait * 1000), Spends.CRASH, f"{CRASHED}: {ended.reason}")
+
+    def _reconcile(self, claims: Sequence[Claim], token: str, holding: Holding) -> list[Outcome | Failed]:
         if not claims:
             return []
 
         def record_debts(debts: Sequence[Debt]) -> Sequence[DebtStatus]:
-            return self._patiently(lambda: self._ledger.owe(debts, token))
+            return self._patiently(lambda: self._ledger.owe(debts, token), holding)
 
         try:
             return self._reconciler.reconcile([claim.attempt() for claim in claims], record_debts)
@@ -163,11 +192,13 @@ class AttemptRunner:
                 waits=claim.waits,
                 server_away=self._is_away(error, away),
                 rules=self._rules,
-                chance=_chance(),
+                chance=chance(),
             )
             match decision:
                 case TryAgain(delay, spends):
-                    retries.append(RetryLater(claim.entry_id, round(delay * 1000), spends, f"{error.code}: {error}"))
+                    reason = f"{error.code}: {error}"
+                    waits_for = _waits_for(claim, error, spends)
+                    retries.append(RetryLater(claim.entry_id, round(delay * 1000), spends, reason, waits_for))
                 case GiveUp(attempts):
                     given_up.append((claim, FinalFailure(error.code, str(error), attempts, self._now_ms())))
         return retries, given_up
@@ -184,41 +215,16 @@ class AttemptRunner:
                 away[error.server] = True
         return away[error.server]
 
-    def _give_up(self, failures: Sequence[Given], token: str) -> tuple[list[Given], list[RetryLater]]:
-        """Record final failures, send their events, settle those that left; says which did and which wait for Kafka."""
-        if not failures:
-            return [], []
-        for claim, failure in failures:
-            fields = {"entry": claim.entry_id, "code": failure.code, "error": failure.error}
-            log.error("a request is given up", **fields, attempts=failure.attempts)
-        pairs = [(claim.entry_id, failure) for claim, failure in failures]
-        statuses = self._patiently(lambda: self._ledger.owe_failures(pairs, token))
-        ours = [given for given, status in zip(failures, statuses, strict=True) if status is not DebtStatus.LOST]
-        reports = self._failed_topic.send([(claim.request.record, failure) for claim, failure in ours])
-        sent: list[Given] = []
-        unsent: list[RetryLater] = []
-        for (claim, failure), report in zip(ours, reports, strict=True):
-            if report is None:
-                sent.append((claim, failure))
-            else:
-                delay = outage_delay(claim.waits, rules=self._rules, chance=_chance())
-                reason = f"{failure.code}, but its failed event could not be sent: {report}"
-                unsent.append(RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, reason))
-        if sent:
-            settlements = [Settlement(claim.entry_id) for claim, _ in sent]
-            self._patiently(lambda: self._ledger.settle(settlements, token))
-        return sent, unsent
-
-    def _settle_done(self, done: Sequence[Outcome], token: str) -> None:
+    def _settle_done(self, done: Sequence[Outcome], token: str, holding: Holding) -> None:
         if not done:
             return
         settlements = [
             Settlement(outcome.entry_id, completion_mid(outcome.paid) if outcome.paid else None) for outcome in done
         ]
-        closed = self._patiently(lambda: self._ledger.settle(settlements, token))
+        closed = self._patiently(lambda: self._ledger.settle(settlements, token), holding)
         self._counters.success_events.inc(sum(closed))
 
-    def _patiently(self, step: Callable[[], T]) -> T:
+    def _patiently(self, step: Callable[[], T], holding: Holding | None = None) -> T:
         """Take a step in the ledger, again and again while its Redis is away.
 
         Every step may be repeated (see `ledger.ledger`). Raises LedgerUnavailable when the worker is to end, or after
@@ -226,6 +232,8 @@ class AttemptRunner:
         """
         ends = time.monotonic() + LEDGER_PATIENCE
         while True:
+            if holding is not None:
+                holding.touch()
             try:
                 return step()
             except LedgerUnavailable as error:
@@ -235,5 +243,13 @@ class AttemptRunner:
             time.sleep(LEDGER_PAUSE)
 
 
-def _chance() -> float:
-    return random.random()  # noqa: S311 - spreads retries, guards nothing
+def _waits_for(claim: Claim, error: ReconciliationError, spends: Spends) -> str:
+    """Name the one course or server that a request waits for while others need not.
+
+    Without Cassandra, Redis or Kafka nobody gets on: what waits for these counts towards the ledger's bound.
+    """
+    if spends is Spends.ATTEMPT:
+        return f"course:{claim.request.enrolment.course_id}"
+    if isinstance(error, OutageError) and error.server is Server.SEARCH:
+        return f"server:{error.server}"
+    return ""

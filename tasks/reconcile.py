@@ -1,6 +1,5 @@
 """The task `tasks.reconcile`: what Celery and Flower see of a group of requests."""
 
-import time
 from typing import Any
 
 import structlog
@@ -9,9 +8,9 @@ from celery.exceptions import Retry
 
 from ledger.messages import RECONCILE_TASK, decode_message
 from reconciliation.errors import LedgerUnavailable
-from tasks.attempts import AttemptRunner, Summary
-from tasks.retry_policy import RetryRules
-from worker.connections import STOPPING, Connections, current_connections
+from tasks.runner import make_runner
+from tasks.summary import Summary
+from worker.connections import current_connections
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +37,7 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
         log.warning("a message that this release does not read is left to the sweep", error=str(error))
         return {"done": 0, "stale": 0}
     try:
-        summary = _runner(current_connections()).run(named)
+        summary = make_runner(current_connections()).run(named)
     except LedgerUnavailable as error:
         log.warning("the ledger is away: what was claimed is attempted again after its lease", error=str(error))
         raise
@@ -51,27 +50,6 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
     if summary.waiting:
         raise _retry("waiting for a server", summary.waiting, len(named))
     return {"done": summary.done, "stale": summary.stale}
-
-
-def _runner(connections: Connections) -> AttemptRunner:
-    settings = connections.settings
-    return AttemptRunner(
-        ledger=connections.ledger,
-        leases=connections.leases,
-        reconciler=connections.reconciler,
-        failed_topic=connections.failed_topic,
-        probes=connections.probes(),
-        rules=RetryRules(
-            attempts=settings.retry_attempts,
-            backoff_first=settings.retry_backoff_first,
-            backoff_most=settings.retry_backoff_most,
-            outage_backoff_most=settings.outage_backoff_most,
-            crash_attempts=settings.crash_attempts,
-        ),
-        counters=connections.counters,
-        now_ms=lambda: time.time_ns() // 1_000_000,
-        is_stopping=STOPPING.is_set,
-    )
 
 
 def _counts(summary: Summary) -> dict[str, object]:

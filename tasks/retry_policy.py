@@ -56,6 +56,16 @@ def decide(
     return TryAgain(_backoff(attempts, rules.backoff_first, rules.backoff_most, chance), Spends.ATTEMPT)
 
 
+def decide_crash(crashes: int, *, rules: RetryRules, chance: float) -> float | None:
+    """Give the seconds to wait after an attempt that ended its own process; None when the request is given up.
+
+    `crashes` counts those before this one.
+    """
+    if crashes + 1 >= rules.crash_attempts:
+        return None
+    return _backoff(crashes, rules.backoff_first, rules.backoff_most, chance)
+
+
 def outage_delay(waits: int, *, rules: RetryRules, chance: float) -> float:
     """Give the seconds to wait for a server that has been away for so many tries already."""
     return _backoff(waits, FIRST_OUTAGE_WAIT, rules.outage_backoff_most, chance)

@@ -21,9 +21,7 @@ from reconciliation.reconciler import EventTopics, Reconciler
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings, process_settings
-
-#: An attempt that runs for this many leases is taken for hung: its claim is renewed no more.
-MOST_LEASES = 10
+from worker.replacement import REPLACEMENT
 
 #: After Cassandra refused a connection, attempts within this many seconds are told so without another try.
 RECONNECT_PAUSE = 1.0
@@ -101,8 +99,11 @@ class Connections:
         self.ledger.close()
 
 
-def connect(settings: Settings, counters: Counters) -> Connections:
-    """Make the connections of one process; none of them asks its server anything yet."""
+def connect(settings: Settings, counters: Counters, on_hung: Callable[[], None] = lambda: None) -> Connections:
+    """Make the connections of one process; none of them asks its server anything yet.
+
+    `on_hung` is called, from a thread of its own, when an attempt takes longer than attempt.limit.
+    """
     ledger = Ledger(ledger_config(settings))
     publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
     relations = RelationCache(
@@ -152,7 +153,7 @@ def connect(settings: Settings, counters: Counters) -> Connections:
         settings=settings,
         counters=counters,
         ledger=ledger,
-        leases=LeaseKeeper(ledger, settings.ledger_lease, settings.ledger_lease * MOST_LEASES),
+        leases=LeaseKeeper(ledger, settings.ledger_lease, settings.attempt_limit, on_hung),
         open_store=open_store,
         publisher=publisher,
         relations=relations,
@@ -174,10 +175,17 @@ def current_connections() -> Connections:
     with _lock:
         found = _by_process.get(os.getpid())
         if found is None:
-            found = connect(process_settings(), Counters(REGISTRY))
+            found = connect(process_settings(), Counters(REGISTRY), REPLACEMENT.want)
             _by_process.clear()
             _by_process[os.getpid()] = found
         return found
+
+
+def is_all_hung() -> bool:
+    """Say whether attempts hang in this process and no other one runs."""
+    with _lock:
+        found = _by_process.get(os.getpid())
+    return found is not None and found.leases.is_all_hung()
 
 
 def close_connections() -> None:

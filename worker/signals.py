@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from typing import Any
 
 import structlog
@@ -11,13 +12,21 @@ from prometheus_client import REGISTRY
 
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
+from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
 from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.settings import process_settings
-from worker.connections import STOPPING, close_connections, current_connections
+from worker.connections import STOPPING, close_connections, current_connections, is_all_hung
+from worker.replacement import REPLACEMENT
 
 log = structlog.get_logger(__name__)
+
+#: How often an ending worker looks whether only hanging attempts are left, in seconds.
+WATCH_PAUSE = 0.2
+
+#: A clock that differs more from Cassandra's is told of, in seconds.
+CLOCK_TOLERANCE = 2.0
 
 
 @signals.setup_logging.connect
@@ -55,38 +64,69 @@ def begin(sender: Any, **_: Any) -> None:
 
 
 @signals.worker_process_init.connect
-def warm_up(**_: Any) -> None:
-    """Connect to Cassandra and Kafka; a failure is only told, since every attempt connects anew."""
+def begin_pool_child(**_: Any) -> None:
+    """Connect in a prefork pool's child."""
+    REPLACEMENT.in_pool_child()
+    warm_up()
+
+
+def warm_up() -> None:
+    """Connect to Cassandra and Kafka and compare clocks; a failure is only told, since every attempt connects anew."""
     connections = current_connections()
-    for server, connect in ((Server.CASSANDRA, connections.open_store), (Server.KAFKA, connections.publisher.probe)):
+
+    def meet_cassandra() -> None:
+        _compare_clocks(connections.open_store())
+
+    for server, connect in ((Server.CASSANDRA, meet_cassandra), (Server.KAFKA, connections.publisher.probe)):
         try:
             connect()
         except ReconciliationError as error:
             log.error("a server is not there yet: requests wait for it", server=server.value, error=str(error))
 
 
+def _compare_clocks(store: EnrolmentStore) -> None:
+    """Tell of a clock that differs: writes carry ours, other jobs' theirs, and the later one wins."""
+    difference = store.clock_difference()
+    tell = log.warning if abs(difference) > CLOCK_TOLERANCE else log.info
+    tell("this host's clock was compared with Cassandra's", seconds_ahead=round(difference, 3))
+
+
 @signals.worker_shutting_down.connect
 def end_in_time(**_: Any) -> None:
-    """End the process when the orderly way takes too long, as it does while a server hangs.
+    """End the process when the orderly way takes too long, as it does while a server or an attempt hangs.
 
     Celery waits for its broker's answers without a limit of its own (celery/worker/worker.py,
-    WorkController._shutdown).
-    Nothing is lost by it: what runs is attempted again after its lease.
+    WorkController._shutdown), and for its threads (celery/concurrency/thread.py, TaskPool.on_stop).
+    Nothing is lost by it: what runs is attempted again after its lease. Another SIGTERM changes nothing: Celery goes on
+    with its orderly end (celery/apps/worker.py, on_cold_shutdown).
     """
     STOPPING.set()
-    watchdog = threading.Timer(process_settings().worker_shutdown_limit, end_now)
-    watchdog.daemon = True
-    watchdog.start()
+    REPLACEMENT.heard()
+    watch = threading.Thread(target=_end_late, args=(process_settings().worker_shutdown_limit,), name="end-in-time")
+    watch.daemon = True
+    watch.start()
 
 
-def end_now() -> None:
-    """End this process on the spot, with the exit code of an ordered end."""
+def _end_late(limit: float) -> None:
+    """Wait until the limit, in seconds, or until nothing but hanging attempts is left; then end what is still here."""
+    ends = time.monotonic() + limit
+    while time.monotonic() < ends and not is_all_hung():
+        time.sleep(WATCH_PAUSE)
+    if REPLACEMENT.is_wanted():
+        REPLACEMENT.run_again()
     log.warning("the worker did not end in time and is ended: what ran is attempted again after its lease")
     os._exit(0)
 
 
 @signals.worker_process_shutdown.connect
-@signals.worker_shutdown.connect
 def close(**_: Any) -> None:
     """Close the connections once the pool has ended its tasks (celery/worker/worker.py, WorkController.stop)."""
     close_connections()
+
+
+@signals.worker_shutdown.connect
+def close_main(**_: Any) -> None:
+    """Close the connections; start anew where the attempt for which the process was to be replaced ended after all."""
+    close_connections()
+    if REPLACEMENT.is_wanted():
+        REPLACEMENT.run_again()

@@ -26,6 +26,7 @@ for at = 5, #ARGV, 2 do
       redis.call('ZADD', due, now + lease, id)
       rows[#rows + 1] = {'busy'}
     else
+      unpark(id, entry)
       redis.call('HSET', entry, 'state', 'claimed', 'token', token, 'group', group, 'blocked', 0)
       redis.call('HSET', running, enrolment, id)
       if redis.call('HGET', waiting, enrolment) == id then redis.call('HDEL', waiting, enrolment) end

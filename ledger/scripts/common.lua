@@ -1,4 +1,4 @@
--- Shared by every script: key names, the clock, and the two small steps that several states have in common.
+-- Shared by every script: key names, the clock, and the small steps that several states have in common.
 -- KEYS[1] is the prefix of this consumer group's keys; ARGV[1] the time in milliseconds, 0 for the server's own clock.
 local prefix = KEYS[1]
 local now = tonumber(ARGV[1])
@@ -10,6 +10,8 @@ local due = prefix .. 'due'         -- sorted set: entry id by the time at which
 local waiting = prefix .. 'waiting' -- hash: enrolment to the entry that waits for it, unclaimed
 local running = prefix .. 'running' -- hash: enrolment to the entry whose attempt runs
 local count = prefix .. 'count'     -- how many offsets are open
+local parked = prefix .. 'parked'   -- hash: what entries wait for to how many offsets do; see retry.lua
+local breaker = prefix .. 'breaker' -- hash: how many final failures there were of late; see fail.lua
 
 local function entry_key(id) return prefix .. 'entry:' .. id end
 local function also_key(id) return prefix .. 'also:' .. id end
@@ -22,4 +24,26 @@ local function unclaim(id, entry, enrolment)
   if redis.call('HGET', running, enrolment) == id then redis.call('HDEL', running, enrolment) end
   redis.call('HSETNX', waiting, enrolment, id)
   return redis.call('HINCRBY', entry, 'generation', 1)
+end
+
+-- An entry begins to wait for `what`, with all offsets it stands for; and does so no longer.
+local function park(id, entry, what)
+  redis.call('HSET', entry, 'parked', what)
+  redis.call('HINCRBY', parked, what, 1 + redis.call('LLEN', also_key(id)) / 2)
+end
+local function unpark(id, entry)
+  local what = redis.call('HGET', entry, 'parked')
+  if what then
+    redis.call('HDEL', entry, 'parked')
+    local left = redis.call('HINCRBY', parked, what, -1 - redis.call('LLEN', also_key(id)) / 2)
+    if left <= 0 then redis.call('HDEL', parked, what) end
+  end
+end
+
+-- How many open offsets count towards the bound: what waits for one thing alone is let off, each up to `each`, and
+-- all of it together up to `all`.
+local function counted(total, each, all)
+  local let_off = 0
+  for _, offsets in ipairs(redis.call('HVALS', parked)) do let_off = let_off + math.min(tonumber(offsets), each) end
+  return total - math.min(let_off, all)
 end

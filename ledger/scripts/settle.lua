@@ -15,7 +15,10 @@ for at = 4, #ARGV, 2 do
     redis.call('DEL', entry, also_key(id))
     redis.call('ZREM', due, id)
     if redis.call('HGET', running, seen[2]) == id then redis.call('HDEL', running, seen[2]) end
-    redis.call('DECRBY', count, closed)
+    if redis.call('DECRBY', count, closed) == 0 then
+      -- whatever an older release left uncounted there
+      redis.call('DEL', parked)
+    end
     local blocked = redis.call('HGET', waiting, seen[2])
     if blocked and redis.call('HGET', entry_key(blocked), 'blocked') == '1' then
       redis.call('ZADD', due, now, blocked)

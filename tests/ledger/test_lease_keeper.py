@@ -21,9 +21,12 @@ def ledger(redis_url: str) -> Iterator[Ledger]:
         url=redis_url,
         group_id=uuid.uuid4().hex,
         max_open=10,
+        max_waiting=6,
+        failures_per_minute=3,
         lease=LEASE,
         sweep_after=60,
         sweep_max_wait=600,
+        sweep_rate=1000,
         paid_memory=1000,
         timeout=5,
     )
@@ -48,7 +51,7 @@ def swept_within(ledger: Ledger, seconds: float) -> bool:
 
 
 def test_a_claim_is_kept_while_its_attempt_runs_and_lapses_after(ledger: Ledger) -> None:
-    keeper = LeaseKeeper(ledger, LEASE, longest=60)
+    keeper = LeaseKeeper(ledger, LEASE, 60, on_hung=pytest.fail)
     claims = claim_one(ledger)
     with keeper.holding(claims):
         assert not swept_within(ledger, LEASE * 4)
@@ -56,18 +59,35 @@ def test_a_claim_is_kept_while_its_attempt_runs_and_lapses_after(ledger: Ledger)
     keeper.close()
 
 
-def test_an_attempt_that_hangs_is_given_up_after_its_limit(ledger: Ledger) -> None:
-    keeper = LeaseKeeper(ledger, LEASE, longest=LEASE * 2)
+def test_an_attempt_that_hangs_is_told_of_once_and_given_to_another(ledger: Ledger) -> None:
+    told: list[bool] = []
+    keeper = LeaseKeeper(ledger, LEASE, LEASE * 2, on_hung=lambda: told.append(True))
+    assert not keeper.is_all_hung()
     with keeper.holding(claim_one(ledger)):
+        assert not keeper.is_all_hung()
         assert swept_within(ledger, LEASE * 20)
+        assert keeper.is_all_hung()
+        with keeper.holding([]):
+            assert not keeper.is_all_hung()
+    assert told == [True]
+    keeper.close()
+
+
+def test_an_attempt_that_says_so_gets_on(ledger: Ledger) -> None:
+    keeper = LeaseKeeper(ledger, LEASE, LEASE * 4, on_hung=pytest.fail)
+    ends = time.monotonic() + LEASE * 12
+    with keeper.holding(claim_one(ledger)) as holding:
+        while time.monotonic() < ends:
+            holding.touch()
+            assert not swept_within(ledger, LEASE / 4)
     keeper.close()
 
 
 def test_what_is_settled_is_renewed_no_more(ledger: Ledger) -> None:
-    keeper = LeaseKeeper(ledger, LEASE, longest=60)
+    keeper = LeaseKeeper(ledger, LEASE, 60, on_hung=pytest.fail)
     claims = claim_one(ledger)
     with keeper.holding(claims):
         ledger.settle([Settlement("entry")], "token")
-    assert keeper._held == {}
+    assert keeper._holdings == set()
     assert ledger.open_count() == 0
     keeper.close()

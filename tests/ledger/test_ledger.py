@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from ledger.connection import LedgerConfig
-from ledger.entries import Claim, RetryLater, Settlement, Spends, SweepReason, Ticket
+from ledger.entries import Claim, FailureStatus, Occupancy, RetryLater, Settlement, Spends, SweepReason, Ticket
 from ledger.ledger import Ledger
 from reconciliation.errors import LedgerUnavailable, SettingsError
 from reconciliation.model import (
@@ -51,9 +51,12 @@ def open_ledger(redis_url: str, clock: Clock) -> Iterator[Callable[..., Ledger]]
             url=redis_url,
             group_id=group_id,
             max_open=10,
+            max_waiting=8,
+            failures_per_minute=5,
             lease=LEASE_MS / 1000,
             sweep_after=WAIT_MS / 1000,
             sweep_max_wait=600,
+            sweep_rate=1000,
             paid_memory=1000,
             timeout=5,
         )
@@ -136,10 +139,116 @@ def test_a_repeated_request_is_known_by_its_mark_and_its_earliest_time(ledger: L
 def test_nobody_joins_a_request_that_is_given_up_already(ledger: Ledger) -> None:
     (ticket,) = ledger.accept([request(1)]).tickets
     claim_one(ledger, ticket)
-    ledger.owe_failures([("entry-1", FinalFailure("CODE", "text", 1, 2))], "token")
+    ledger.fail([("entry-1", FinalFailure("CODE", "text", 1, 2))], "token")
     ledger.retry([RetryLater("entry-1", 60_000, Spends.WAIT, "Kafka is away")], "token")
     assert [one.entry_id for one in ledger.accept([request(2)]).tickets] == ["entry-2"]
     assert ledger.accept([request(3)]).collapsed == 1
+
+
+def test_what_waits_for_one_course_does_not_fill_the_ledger(open_ledger: Callable[..., Ledger]) -> None:
+    ledger = open_ledger(max_open=4, max_waiting=4)
+    accepted = ledger.accept([request(n, EnrolmentKey(f"learner-{n}", "broken", "batch")) for n in range(4)])
+    ledger.claim(accepted.tickets, "token")
+    ledger.retry([RetryLater(f"entry-{n}", 0, Spends.ATTEMPT, "", "course:broken") for n in range(4)], "token")
+    # one course has half of what may wait beside the bound
+    assert ledger.occupancy() == Occupancy(open=4, counted=2)
+    assert ledger.accept([request(n, EnrolmentKey(f"learner-{n}", "well", "batch")) for n in (4, 5, 6)]).accepted == 2
+    # whoever joins one that waits, waits with it; whoever is attempted counts again
+    assert ledger.accept([request(6, EnrolmentKey("learner-0", "broken", "batch"))]).accepted == 0
+    (swept, *_) = ledger.sweep(10)
+    claim_one(ledger, swept.ticket)
+    assert ledger.occupancy() == Occupancy(open=6, counted=4)
+
+
+def test_what_waits_for_several_has_one_bound_together(open_ledger: Callable[..., Ledger]) -> None:
+    ledger = open_ledger(max_open=20, max_waiting=4)
+    accepted = ledger.accept([request(n, EnrolmentKey(f"learner-{n}", "course", "batch")) for n in range(9)])
+    ledger.claim(accepted.tickets, "token")
+    retries = [RetryLater(f"entry-{n}", 0, Spends.ATTEMPT, "", f"course:{n % 3}") for n in range(9)]
+    ledger.retry(retries, "token")
+    assert ledger.occupancy() == Occupancy(open=9, counted=5)
+    swept = ledger.sweep(10)
+    ledger.claim([one.ticket for one in swept], "next")
+    ledger.settle([Settlement(one.ticket.entry_id) for one in swept], "next")
+    assert ledger.occupancy() == Occupancy(open=0, counted=0)
+
+
+def test_joining_what_waits_is_let_off_with_it(open_ledger: Callable[..., Ledger]) -> None:
+    ledger = open_ledger(max_open=10, max_waiting=8)
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    ledger.retry([RetryLater("entry-1", 0, Spends.WAIT, "", "server:search service")], "token")
+    ledger.accept([request(2), request(3)])
+    assert ledger.occupancy() == Occupancy(open=3, counted=0)
+    (swept,) = ledger.sweep(10)
+    claim_one(ledger, swept.ticket)
+    assert ledger.occupancy() == Occupancy(open=3, counted=3)
+
+
+def test_the_sweep_spreads_what_is_due_at_once(open_ledger: Callable[..., Ledger], clock: Clock) -> None:
+    ledger = open_ledger(sweep_rate=2)
+    ledger.accept([request(n, EnrolmentKey(f"learner-{n}", "course", "batch")) for n in range(5)])
+    clock.now_ms += WAIT_MS
+    found = []
+    for _ in range(3):
+        found += [len(ledger.sweep(10)), len(ledger.sweep(10))]
+        clock.now_ms += 1000
+    assert found == [2, 0, 2, 0, 1, 0]
+
+
+def fail_one(ledger: Ledger, offset: int) -> FailureStatus:
+    (ticket,) = ledger.accept([request(offset, EnrolmentKey(f"learner-{offset}", "course", "batch"))]).tickets
+    claim_one(ledger, ticket)
+    failure = FinalFailure("CODE", "text", 1, 2)
+    (status,) = ledger.fail([(ticket.entry_id, failure)], "token")
+    assert ledger.fail([(ticket.entry_id, failure)], "token") == [status], "an answer that was lost is given again"
+    if status is FailureStatus.OWED:
+        assert ledger.settle([Settlement(ticket.entry_id)], "token") == [1]
+    return status
+
+
+def test_too_many_failures_are_held_and_go_on_when_it_clears(open_ledger: Callable[..., Ledger], clock: Clock) -> None:
+    ledger = open_ledger(failures_per_minute=20, max_open=1000)
+    offset = iter(range(1000))
+    assert ledger.failures_held_ms() == 0
+    assert [fail_one(ledger, next(offset)) for _ in range(21)] == [*[FailureStatus.OWED] * 20, FailureStatus.HELD]
+    assert ledger.failures_held_ms() == 60_000
+
+    # a tenth is let through to see whether it has cleared; then the wait doubles
+    clock.now_ms += 60_000
+    assert ledger.failures_held_ms() == 0
+    assert [fail_one(ledger, next(offset)) for _ in range(3)] == [*[FailureStatus.OWED] * 2, FailureStatus.HELD]
+    assert ledger.failures_held_ms() == 120_000
+
+    # a minute with fewer, and all is as before
+    clock.now_ms += 120_000
+    assert fail_one(ledger, next(offset)) is FailureStatus.OWED
+    clock.now_ms += 60_000
+    assert [fail_one(ledger, next(offset)) for _ in range(20)] == [FailureStatus.OWED] * 20
+    assert ledger.failures_held_ms() == 0
+
+
+def test_an_operator_may_let_failures_go_on(open_ledger: Callable[..., Ledger]) -> None:
+    ledger = open_ledger(failures_per_minute=1)
+    assert [fail_one(ledger, offset) for offset in (1, 2)] == [FailureStatus.OWED, FailureStatus.HELD]
+    assert ledger.release_failures()
+    assert ledger.failures_held_ms() == 0
+    assert not ledger.release_failures()
+    assert fail_one(ledger, 3) is FailureStatus.OWED
+
+
+def test_a_condemned_request_is_given_up_by_its_next_attempt(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    failure = FinalFailure("REVOKED", "text", 0, 2)
+    assert ledger.condemn([ticket, Ticket("nobody", 1), Ticket("entry-1", 7)], failure) == 1
+    assert claim_one(ledger, ticket).failure == failure
+
+
+def test_a_completion_that_is_owed_outlives_a_condemnation(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    ledger.owe([Debt("entry-1", Completion(ALICE, 5), "mid")], "token")
+    assert ledger.condemn([ticket], FinalFailure("REVOKED", "text", 0, 2)) == 0
 
 
 def test_nobody_joins_a_request_that_may_have_killed_its_worker(ledger: Ledger, clock: Clock) -> None:
@@ -237,13 +346,28 @@ def test_a_lapsed_group_goes_on_as_singles_and_nobody_is_blamed(ledger: Ledger, 
     assert [claim.crashes for claim in ledger.claim([one.ticket for one in swept], "next")] == [0, 0]
 
 
-def test_an_attempt_lost_alone_counts_as_a_crash(ledger: Ledger, clock: Clock) -> None:
+def test_an_attempt_lost_alone_goes_on_in_its_own_process_and_only_there_it_counts(
+    ledger: Ledger, clock: Clock
+) -> None:
     (ticket,) = ledger.accept([request(1)]).tickets
-    for crashes in range(3):
-        assert claim_one(ledger, ticket, f"dead-{crashes}").crashes == crashes
+    seen = []
+    for number in range(4):
+        claim = claim_one(ledger, ticket, f"dead-{number}")
+        seen.append((claim.isolated, claim.crashes))
         clock.now_ms += LEASE_MS
-        ((swept),) = ledger.sweep(10)
+        (swept,) = ledger.sweep(10)
+        assert swept.alone
         ticket = swept.ticket
+    assert seen == [(False, 0), (True, 0), (True, 1), (True, 2)]
+
+
+def test_a_crash_that_is_told_counts_at_once(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    ledger.retry([RetryLater("entry-1", 0, Spends.CRASH, "killed")], "token")
+    (swept,) = ledger.sweep(10)
+    assert swept.alone
+    assert claim_one(ledger, swept.ticket).crashes == 1
 
 
 def test_a_renewed_lease_does_not_lapse(ledger: Ledger, clock: Clock) -> None:
@@ -265,7 +389,7 @@ def test_an_attempt_that_lost_its_claim_can_do_nothing(ledger: Ledger, clock: Cl
     claim_one(ledger, swept.ticket, "next")
     debt = Debt("entry-1", Completion(ALICE, 5), "mid")
     assert ledger.owe([debt], "late") == [DebtStatus.LOST]
-    assert ledger.owe_failures([("entry-1", FinalFailure("C", "e", 1, 2))], "late") == [DebtStatus.LOST]
+    assert ledger.fail([("entry-1", FinalFailure("C", "e", 1, 2))], "late") == [FailureStatus.LOST]
     assert ledger.retry([RetryLater("entry-1", 0, Spends.ATTEMPT, "")], "late") == [False]
     assert ledger.settle([Settlement("entry-1")], "late") == [0]
     assert ledger.open_count() == 1
@@ -276,7 +400,7 @@ def test_debts_outlive_the_attempt_that_recorded_them(ledger: Ledger, clock: Clo
     claim_one(ledger, ticket)
     failure = FinalFailure("CODE", "text “quoted”", 3, 99)
     assert ledger.owe([Debt("entry-1", Completion(ALICE, 123), "mid")], "token") == [DebtStatus.OWED]
-    assert ledger.owe_failures([("entry-1", failure)], "token") == [DebtStatus.OWED]
+    assert ledger.fail([("entry-1", failure)], "token") == [FailureStatus.OWED]
     clock.now_ms += LEASE_MS
     claim = claim_one(ledger, ledger.sweep(10)[0].ticket)
     assert (claim.owed_ms, claim.failure) == (123, failure)

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from ledger.connection import LedgerConfig
-from ledger.entries import Claim, RetryLater, Settlement, Spends, Ticket
+from ledger.entries import Claim, FailureStatus, RetryLater, Settlement, Spends, Ticket
 from ledger.ledger import Ledger
-from reconciliation.model import Completion, Debt, DebtStatus, EnrolmentKey, Origin, Record, SyncRequest
+from reconciliation.model import Completion, Debt, DebtStatus, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
 
 LEASE = 60
 BOUND = 12
+BESIDE = 6
 LEARNERS = [EnrolmentKey(f"learner-{n}", "course", "batch") for n in range(4)]
 
 
@@ -41,6 +42,8 @@ class World:
     open: dict[int, tuple[int, EnrolmentKey]] = field(default_factory=dict)
     messages: list[list[Ticket]] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    # entries that wait for one course or server alone
+    waits_for_one: set[str] = field(default_factory=set)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -54,9 +57,12 @@ class LedgerMachine(RuleBasedStateMachine):
             url=self.url,
             group_id=uuid.uuid4().hex,
             max_open=BOUND,
+            max_waiting=BESIDE,
+            failures_per_minute=3,
             lease=LEASE,
             sweep_after=15,
             sweep_max_wait=120,
+            sweep_rate=1000,
             paid_memory=100,
             timeout=5,
         )
@@ -76,8 +82,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(learners=st.lists(st.sampled_from(LEARNERS), min_size=1, max_size=5), is_sent=st.booleans())
     def accept(self, learners: list[EnrolmentKey], is_sent: bool) -> None:
         requests = [self.request(self.next_offset + at, learner) for at, learner in enumerate(learners)]
+        free = max(0, BOUND - self.ledger.occupancy().counted)
         acceptance = self.ledger.accept(requests)
-        free = BOUND - len(self.world.open)
         assert acceptance.accepted == min(len(requests), free)
         self.take_in(requests[: acceptance.accepted], acceptance.tickets, is_sent)
         self.next_offset += acceptance.accepted
@@ -145,13 +151,41 @@ class LedgerMachine(RuleBasedStateMachine):
             attempt.leased_until = self.world.now_ms + LEASE * 1000
 
     @precondition(lambda self: self.world.attempts)
-    @rule(data=st.data(), spends=st.sampled_from(Spends), delay_ms=st.integers(0, 30_000))
-    def retry(self, data: st.DataObject, spends: Spends, delay_ms: int) -> None:
+    @rule(
+        data=st.data(),
+        spends=st.sampled_from(Spends),
+        delay_ms=st.integers(0, 30_000),
+        waits_for=st.sampled_from(["", "course:a", "server:b"]),
+    )
+    def retry(self, data: st.DataObject, spends: Spends, delay_ms: int, waits_for: str) -> None:
         attempt = data.draw(st.sampled_from(self.world.attempts))
-        later = RetryLater(attempt.claim.entry_id, delay_ms, spends, "reason")
+        later = RetryLater(attempt.claim.entry_id, delay_ms, spends, "reason", waits_for)
         (ours,) = self.ledger.retry([later], attempt.claim.token)
         assert ours or attempt.leased_until <= self.world.now_ms
+        if ours and waits_for:
+            self.world.waits_for_one.add(attempt.claim.entry_id)
         self.world.attempts.remove(attempt)
+
+    @precondition(lambda self: self.world.attempts)
+    @rule(data=st.data(), is_settled=st.booleans())
+    def fail(self, data: st.DataObject, is_settled: bool) -> None:
+        attempt = data.draw(st.sampled_from(self.world.attempts))
+        claim = attempt.claim
+        (status,) = self.ledger.fail([(claim.entry_id, FinalFailure("CODE", "text", 1, 2))], claim.token)
+        assert status is not FailureStatus.LOST or attempt.leased_until <= self.world.now_ms
+        if status is FailureStatus.HELD:
+            assert claim.failure is None, "what was recorded once is recorded"
+            assert self.ledger.failures_held_ms() > 0
+        if status is FailureStatus.OWED and is_settled:
+            self.end(attempt)
+        else:
+            self.world.attempts.remove(attempt)
+
+    @precondition(lambda self: self.world.messages)
+    @rule(data=st.data())
+    def revoke(self, data: st.DataObject) -> None:
+        tickets = data.draw(st.sampled_from(self.world.messages))
+        self.ledger.condemn(tickets, FinalFailure("REVOKED", "text", 0, 2))
 
     @precondition(lambda self: self.world.attempts)
     @rule(data=st.data())
@@ -177,6 +211,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.open_count() == len(self.world.open)
         assert self.ledger.oldest_open("requests", 0) == min(self.world.open, default=None)
 
+    @invariant()
+    def the_bound_lets_off_what_waits_for_one_thing(self) -> None:
+        occupancy = self.ledger.occupancy()
+        assert occupancy.open == len(self.world.open)
+        assert 0 <= occupancy.open - occupancy.counted <= BESIDE
+        if not self.world.waits_for_one:
+            assert occupancy.counted == occupancy.open
+
     # how the model follows
 
     def request(self, offset: int, learner: EnrolmentKey) -> SyncRequest:
@@ -195,6 +237,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if other.claim.request.enrolment == claim.request.enrolment:
                 # whoever still believes to be at it has lost its claim
                 assert other.leased_until <= self.world.now_ms
+        self.world.waits_for_one.discard(claim.entry_id)
         self.world.attempts.append(Attempt(claim, self.world.tick, self.world.now_ms + LEASE * 1000))
 
     def end(self, attempt: Attempt) -> None:
@@ -245,7 +288,7 @@ class LedgerMachine(RuleBasedStateMachine):
             left = {
                 key.decode().removeprefix(self.ledger._prefix) for key in client.scan_iter(f"{self.ledger._prefix}*")
             }
-        assert {key for key in left if not key.startswith("paid:")} <= {"count"}
+        assert {key for key in left if not key.startswith("paid:")} <= {"count", "breaker", "swept"}
 
 
 @pytest.mark.parametrize("examples", [150])

@@ -36,9 +36,12 @@ def ledger(stand: BridgeStand, clock: Clock) -> Ledger:
         url=stand.ports.redis_url(0),
         group_id=stand.group_id,
         max_open=1000,
+        max_waiting=1000,
+        failures_per_minute=10,
         lease=30,
         sweep_after=SWEEP_AFTER,
         sweep_max_wait=100,
+        sweep_rate=10_000,
         paid_memory=60,
         timeout=5,
     )

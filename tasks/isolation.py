@@ -1,0 +1,118 @@
+"""Runs an attempt in a process of its own, so that a request that kills or hangs it convicts nobody else.
+
+A fresh interpreter is started, not a fork: this process has threads, and what they hold would be copied half-way.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import structlog
+
+from ledger.entries import Claim
+from reconciliation.counters import Counters
+from tasks.summary import Summary
+
+log = structlog.get_logger(__name__)
+
+#: How often a process that waits for an isolated one says that it has not died itself, in seconds.
+PULSE = 1.0
+#: How long after its limit an isolated process is ended from outside, in seconds. It ends itself before.
+GRACE = 5.0
+
+
+#: What an isolated process says before it begins the attempt.
+BEGAN = "began"
+#: The exit code of an isolated process that the ledger's absence kept from ending its attempt.
+EXIT_LEDGER_AWAY = 75
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The isolated process was lost in the middle of its attempt; `reason` says how."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The isolated process did not get to its attempt, or not to its end, for no fault of the request's."""
+
+    reason: str
+
+
+class Isolation(Protocol):
+    """Runs one claim's attempt elsewhere."""
+
+    def __call__(self, claim: Claim, token: str, touch: Callable[[], None]) -> Summary | Crashed | Unfinished:
+        """Run the attempt to its end; `touch` is called again and again meanwhile."""
+
+
+class OwnProcess:
+    """Runs attempts in processes of their own: `python -m tasks.isolated`.
+
+    Args:
+        limit: how long an attempt may take, in seconds.
+        counters: what the process counted is added here.
+
+    """
+
+    def __init__(self, limit: float, counters: Counters) -> None:
+        self._limit = limit
+        self._counters = counters
+
+    def __call__(self, claim: Claim, token: str, touch: Callable[[], None]) -> Summary | Crashed | Unfinished:
+        """Run a claim's attempt; the process takes the claim over by its token."""
+        command = [sys.executable, "-m", "tasks.isolated", claim.entry_id, str(claim.generation), token]
+        # a session of its own: Ctrl-C is for the worker, which waits for it
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True, text=True
+        )
+        ends = time.monotonic() + self._limit + GRACE
+        with child:
+            while True:
+                touch()
+                try:
+                    told, _ = child.communicate(timeout=PULSE)
+                    break
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() > ends:
+                        child.kill()
+        began, _, rest = told.partition("\n")
+        if child.returncode == EXIT_LEDGER_AWAY:
+            return Unfinished("the ledger is away")
+        if began != BEGAN:
+            return Unfinished(f"the attempt's own process did not start: {_how(child.returncode, self._limit)}")
+        if child.returncode != 0:
+            return Crashed(_how(child.returncode, self._limit))
+        return self._take(rest)
+
+    def _take(self, told: str) -> Summary:
+        report = json.loads(told)
+        self._counters.add(report["counters"])
+        fields = report["summary"]
+        return Summary(
+            done=int(fields["done"]),
+            stale=int(fields["stale"]),
+            retried=tuple(fields["retried"]),
+            waiting=tuple(fields["waiting"]),
+            given_up=tuple(fields["given_up"]),
+        )
+
+
+def report(summary: Summary, counters: Counters) -> str:
+    """Write down what an isolated process did, for the process that waits for it."""
+    return json.dumps({"summary": asdict(summary), "counters": counters.read()})
+
+
+def _how(code: int, limit: float) -> str:
+    if code == -signal.SIGALRM:
+        return f"it took longer than attempt.limit, {limit:g} s"
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
