@@ -2,12 +2,13 @@
 
 TEST_KAFKA_PORT, TEST_CASSANDRA_PORT and TEST_REDIS_PORT move it, so that several runs can go side by side. KEEP_STACK=1
 leaves it running and uses it again, which spares local runs the start. A server that can't be had fails the tests.
+What the product's processes wrote is shown when a test fails.
 """
 
 import fcntl
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,10 @@ DEFAULT_PORTS = Ports(kafka=29092, cassandra=29042, redis=26379)
 
 MakeKeyspace = Callable[[AggregateLayout], str]
 MakeEnvironment = Callable[[], str]
+
+_LOGS = pytest.StashKey[list[Path]]()
+_SHOWN_LOGS = 4
+_SHOWN_CHARACTERS = 5_000
 
 
 def _test_ports() -> Ports:
@@ -94,6 +99,19 @@ def make_keyspace(ports: Ports) -> Iterator[MakeKeyspace]:
             drop_keyspace(HOST, ports.cassandra, name)
 
 
+@pytest.fixture(scope="session")
+def shared_keyspace(make_keyspace: MakeKeyspace) -> MakeKeyspace:
+    """Gives the session's keyspace of a layout, made at first use."""
+    made: dict[AggregateLayout, str] = {}
+
+    def share(layout: AggregateLayout) -> str:
+        if layout not in made:
+            made[layout] = make_keyspace(layout)
+        return made[layout]
+
+    return share
+
+
 @pytest.fixture(scope="module")
 def keyspace(make_keyspace: MakeKeyspace) -> str:
     """A module's own keyspace, with user_activity_agg as in production."""
@@ -122,3 +140,23 @@ def make_environment(ports: Ports) -> MakeEnvironment:
 def environment(make_environment: MakeEnvironment) -> str:
     """A module's own value for ENV, its four topics created."""
     return make_environment()
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder for the processes' output."""
+    folder = tmp_path_factory.mktemp("processes")
+    request.config.stash[_LOGS] = [folder]
+    return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        for folder in item.config.stash.get(_LOGS, []):
+            newest = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[-_SHOWN_LOGS:]
+            for log in newest:
+                text = log.read_text(encoding="utf-8", errors="replace")[-_SHOWN_CHARACTERS:]
+                report.sections.append((f"{log}", text))
+    return report

@@ -2,7 +2,7 @@
 
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +42,9 @@ def new_learner(course: str | None = None) -> Learner:
 
 
 class Installation:
-    """A bridge and a worker on names of their own; `start` starts both, leaving the block ends them in order.
+    """A bridge and a worker on names of their own; `start` starts all processes, leaving the block ends them in order.
+
+    More bridges and workers join with `add_bridge` and `add_worker`.
 
     Args:
         ports: where the servers are.
@@ -84,8 +86,9 @@ class Installation:
             "METRICS_WORKER_PORT": str(self.metrics_ports["worker"]),
         }
         self.settings = {**({} if settings_alone else own), **(settings or {})}
-        self.bridge = Process("bridge", BRIDGE, self.settings, logs / f"{environment}-bridge.log")
-        self.worker = Process("worker", WORKER, self.settings, logs / f"{environment}-worker.log")
+        self._logs = logs
+        self.bridges = [Process("bridge", BRIDGE, self.settings, logs / f"{environment}-bridge.log")]
+        self.workers = [Process("worker", WORKER, self.settings, logs / f"{environment}-worker.log")]
         self.input_topic, failed, audit, certificate = topic_names(environment)
         self.failed = TopicReader(ports.bootstrap, failed)
         self.audits = TopicReader(ports.bootstrap, audit)
@@ -97,12 +100,35 @@ class Installation:
         self._redis = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=20)
 
     @property
-    def processes(self) -> tuple[Process, Process]:
-        """The bridge and the worker."""
-        return self.bridge, self.worker
+    def bridge(self) -> Process:
+        """The first bridge."""
+        return self.bridges[0]
+
+    @property
+    def worker(self) -> Process:
+        """The first worker."""
+        return self.workers[0]
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """The bridges, then the workers."""
+        return *self.bridges, *self.workers
+
+    def add_bridge(self, command: Sequence[str] = BRIDGE, settings: Mapping[str, str] | None = None) -> Process:
+        """Add another bridge, not started, with a metrics port, a log and `settings` of its own."""
+        process = self._another("bridge", len(self.bridges) + 1, command, settings)
+        self.bridges.append(process)
+        return process
+
+    def add_worker(self, command: Sequence[str] = WORKER, settings: Mapping[str, str] | None = None) -> Process:
+        """Add another worker, as `add_bridge` does; it gets a Celery name of its own, as on a host of its own."""
+        number = len(self.workers) + 1
+        process = self._another("worker", number, [*command, f"--hostname=worker-{number}@%h"], settings)
+        self.workers.append(process)
+        return process
 
     def start(self) -> Self:
-        """Start bridge and worker."""
+        """Start every process."""
         for process in self.processes:
             process.start()
         return self
@@ -124,7 +150,7 @@ class Installation:
             self._redis.close()
 
     def end(self) -> None:
-        """End both processes with SIGTERM and insist on exit code 0."""
+        """End all processes with SIGTERM and insist on exit code 0."""
         running = [process for process in self.processes if process.is_running]
         for process in running:
             process.ask_to_end()
@@ -198,7 +224,7 @@ class Installation:
         return [event for event in events if event.get("edata", {}).get("userId") == learner.user]
 
     def metrics(self, process: str) -> dict[str, float]:
-        """Scrape "bridge" or "worker"; gives our counters and gauges by name, without our prefix."""
+        """Scrape a process by its name, "bridge" or "worker-2"; gives our counters and gauges, without our prefix."""
         address = f"http://{HOST}:{self.metrics_ports[process]}/metrics"
         with urllib.request.urlopen(address, timeout=10) as answer:
             text = answer.read().decode()
@@ -217,7 +243,17 @@ class Installation:
         # in this order: what is committed is in the ledger already
         return not self._offsets.behind() and self.open_count() == 0
 
-    def _watched(self, look: Callable[[], bool]) -> bool:
+    def watch(self) -> None:
+        """Look after the processes while something is waited for: AssertionError when one ended by itself."""
         for process in self.processes:
             process.check_alive()
+
+    def _another(self, role: str, number: int, command: Sequence[str], settings: Mapping[str, str] | None) -> Process:
+        name = f"{role}-{number}"
+        self.metrics_ports[name] = free_port(self.metrics_ports.values())
+        own = {f"METRICS_{role.upper()}_PORT": str(self.metrics_ports[name]), **(settings or {})}
+        return Process(name, command, {**self.settings, **own}, self._logs / f"{self.environment}-{name}.log")
+
+    def _watched(self, look: Callable[[], bool]) -> bool:
+        self.watch()
         return look()

@@ -92,6 +92,14 @@ class Process:
             self._running.kill()
             self._running.wait(10)
 
+    def freeze(self) -> None:
+        """Stop the process where it stands (SIGSTOP): it keeps its connections and answers nobody."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen process go on (SIGCONT)."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def check_alive(self) -> None:
         """Raise AssertionError, with the log, when a started process has ended by itself."""
         if self._running is not None and not self._may_end and not self.is_running:

@@ -1,0 +1,81 @@
+"""Sites and seeds for the fault suite. FAULT_SEED=… repeats a run's random choices."""
+
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from zlib import crc32
+
+import pytest
+
+from devstack.ports import Ports
+from devstack.schema import AggregateLayout
+from tests.conftest import MakeEnvironment, MakeKeyspace
+from tests.faults.site import FAST, Site
+
+MakeSite = Callable[..., Site]
+
+_SEED = pytest.StashKey[int]()
+_FAILED = pytest.StashKey[bool]()
+
+
+def _run_seed(config: pytest.Config) -> int:
+    """Give the seed of this run."""
+    if _SEED not in config.stash:
+        given = os.environ.get("FAULT_SEED")
+        config.stash[_SEED] = int(given) if given else Random().randrange(2**32)
+    return config.stash[_SEED]
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A test's own seed, made of the run's and of the test's name."""
+    return _run_seed(request.config) ^ crc32(request.node.nodeid.encode())
+
+
+@pytest.fixture
+def make_site(
+    request: pytest.FixtureRequest,
+    ports: Ports,
+    make_environment: MakeEnvironment,
+    shared_keyspace: MakeKeyspace,
+    logs: Path,
+) -> Iterator[MakeSite]:
+    """Makes sites on names of their own, not started, with short waits; a test that is well ends them in order.
+
+    The keyspace is shared by all, so learners' ids must be unique to a test.
+    """
+    sites: list[Site] = []
+    with ExitStack() as made:
+
+        def make(settings: Mapping[str, str] | None = None, *, workers: int = 2, bridges: int = 1) -> Site:
+            keyspace = shared_keyspace(AggregateLayout.USER_IN_PARTITION)
+            environment = make_environment()
+            every = {**FAST, **(settings or {})}
+            return made.enter_context(Site(ports, environment, keyspace, logs, every, workers=workers, bridges=bridges))
+
+        yield make
+        if request.node.stash.get(_FAILED, False):
+            # in whatever state a failed test left them, no orderly end is to be expected
+            for process in (process for site in sites for process in site.processes):
+                process.kill()
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> Site:
+    """A running site: a bridge and two workers."""
+    return make_site().start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+        report.sections.append(("how to repeat it", f"FAULT_SEED={_run_seed(item.config)}"))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    terminalreporter.write_line(f"FAULT_SEED={_run_seed(config)}")
