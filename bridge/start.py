@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -17,10 +18,12 @@ from bridge.sweep import Sweeper
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
+from reconciliation.errors import SettingsError
 from reconciliation.failed_topic import FailedTopic
+from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.publisher import EventPublisher
-from reconciliation.settings import Settings
+from reconciliation.settings import Settings, process_settings
 
 log = structlog.get_logger(__name__)
 
@@ -93,14 +96,33 @@ class Runner:
     def _stop(self, number: int, _frame: object) -> None:
         log.info("stopping after what is in hand; a second signal stops at once", signal=signal.Signals(number).name)
         for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, self._stop_at_once)
         self._stopped.set()
+
+    def _stop_at_once(self, _number: int, _frame: object) -> None:
+        # nothing is lost by it, as by a kill: what is not committed is read again
+        os._exit(0)
 
     def _run_until_stopped(self) -> None:
         try:
             self._run(self._stopped.is_set)
         except Exception as error:  # noqa: BLE001 - raised again in the main thread
             self._error = error
+
+
+def start() -> int:
+    """Read the settings and run a bridge; returns the process's exit code, see `bridge.__main__`."""
+    try:
+        settings = process_settings()
+        configure_logging(settings.log_format, settings.log_level, settings.warnings)
+        run(settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the last word before the end
+        return 2
+    except Exception as error:
+        log.exception("the bridge ended with an error", error=str(error))
+        return 1
+    return 0
 
 
 def run(settings: Settings) -> None:

@@ -202,6 +202,11 @@ class Installation:
         found = [self._redis.hmget(key, "attempts", "waits") for key in keys]
         return [(int(attempts), int(waits)) for attempts, waits in found if attempts is not None and waits is not None]
 
+    def claimed_count(self) -> int:
+        """How many entries of the ledger an attempt holds."""
+        keys = list(self._redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
+        return sum(self._redis.hget(key, "state") == b"claimed" for key in keys)
+
     def leftovers(self) -> list[str]:
         """Keys of the ledger that belong to requests; none may be left when all are settled."""
         kept = ("count", "epoch", "paid:", "swept", "breaker")

@@ -5,11 +5,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from tests.support.waiting import wait_until
+
 _LIMIT_SECONDS = 20.0
+
+#: What a broker says for a moment after its start, and whenever the group's coordinator moves.
+_COORDINATOR_COMES = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +169,15 @@ class GroupOffsets:
     def behind(self) -> dict[int, int]:
         """For each partition that is not wholly committed, how many records are missing."""
         request = [ConsumerGroupTopicPartitions(self._group_id)]
-        answer = self._admin.list_consumer_group_offsets(request)[self._group_id].result(_LIMIT_SECONDS)
+        answer = wait_until("the group's coordinator", lambda: self._ask(request))
         committed = {it.partition: it.offset for it in answer.topic_partitions or [] if it.topic == self._topic}
         lags = {number: end - max(committed.get(number, 0), 0) for number, end in self._ends.now().items()}
         return {number: lag for number, lag in lags.items() if lag > 0}
+
+    def _ask(self, request: list[ConsumerGroupTopicPartitions]) -> ConsumerGroupTopicPartitions | None:
+        try:
+            return self._admin.list_consumer_group_offsets(request)[self._group_id].result(_LIMIT_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() in _COORDINATOR_COMES:
+                return None
+            raise

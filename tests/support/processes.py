@@ -49,6 +49,10 @@ class Process:
         """Whether the process was started and has not ended."""
         return self._running is not None and self._running.poll() is None
 
+    def add_arguments(self, *arguments: str) -> None:
+        """Add to the command of the starts that follow."""
+        self._command += arguments
+
     def start(self) -> None:
         """Start the process; it must not run."""
         assert not self.is_running, f"the {self.name} runs already"

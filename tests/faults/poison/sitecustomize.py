@@ -1,0 +1,31 @@
+"""Makes some learners' requests poison in every process that has this folder on its PYTHONPATH.
+
+Python imports a module of this name at its start, so the product's own code runs unchanged but for the one step that a
+learner's id names. How it breaks is in the id: `poison-raises-…`, `poison-hangs-…`, `poison-kills-…`.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from reconciliation import progress
+
+_plan: Callable[..., Any] = progress.plan
+
+
+def _poisoned(attempt: Any, *arguments: Any, **named: Any) -> Any:
+    user = attempt.enrolment.user_id
+    if user.startswith("poison-raises"):
+        raise RuntimeError("this learner breaks the plan")
+    if user.startswith("poison-hangs"):
+        while True:
+            time.sleep(1)
+    if user.startswith("poison-kills"):
+        # as the kernel does when memory runs out, or a driver that crashes: no Python code is asked any more
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _plan(attempt, *arguments, **named)
+
+
+progress.plan = _poisoned

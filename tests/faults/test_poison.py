@@ -1,0 +1,131 @@
+"""Requests that always raise, hang or kill their process: they alone end on the failed topic."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import MakeSite
+from tests.faults.site import Site
+from tests.support.installation import unique
+from tests.support.relations import course_of_units
+from tests.support.tables import Learner
+from tests.support.waiting import wait_until
+
+POISON = str(Path(__file__).with_name("poison"))
+LIMIT = 150.0
+INNOCENTS = 120
+
+SETTINGS = {
+    "PYTHONPATH": POISON,
+    "LEDGER_LEASE": "3",
+    "RETRY_ATTEMPTS": "3",
+    "RETRY_BACKOFF_FIRST": "0.2",
+    "RETRY_BACKOFF_MOST": "1",
+    "CRASH_ATTEMPTS": "3",
+    "ATTEMPT_LIMIT": "5",
+    "BRIDGE_GROUP_SIZE": "25",
+}
+
+
+def innocents_and(site: Site, poison: list[str], innocents: int = INNOCENTS) -> tuple[list[Learner], list[Learner]]:
+    """Write a completed course for everybody; gives the innocent and the poisonous learners."""
+    course, batch = unique("do"), unique("batch")
+    site.relations.fill(course_of_units(course, {"unit": {"a"}}))
+    innocent = [Learner(unique("user"), course, batch) for _ in range(innocents)]
+    poisonous = [Learner(unique(f"poison-{harm}"), course, batch) for harm in poison]
+    site.tables.add_consumption({learner: {"a": 2} for learner in [*innocent, *poisonous]})
+    site.tables.add_enrolments([*innocent, *poisonous])
+    return innocent, poisonous
+
+
+def check(site: Site, innocent: list[Learner], poisonous: list[Learner]) -> None:
+    """Every innocent is completed and announced, every poisonous one on the failed topic, nobody else there."""
+    rows = site.tables.all_enrolments()
+    assert {rows[learner]["status"] for learner in innocent} == {2}
+    assert {rows[learner]["status"] for learner in poisonous} == {1}
+    announced = [record.event["edata"]["userIds"][0] for record in site.certificates.records()]
+    assert set(announced) == {learner.user for learner in innocent}
+    failed = [record.event["edata"]["userId"] for record in site.failed.records()]
+    assert sorted(failed) == sorted(learner.user for learner in poisonous)
+
+
+def reason(site: Site, learner: Learner) -> dict[str, object]:
+    (event,) = site.failures(learner)
+    found: dict[str, object] = event["failInfo"]
+    return found
+
+
+@pytest.mark.parametrize("pool", ["threads", "processes", "solo"])
+def test_a_request_that_kills_its_process_ends_alone(make_site: MakeSite, pool: str) -> None:
+    site = make_site(SETTINGS)
+    for worker in site.workers:
+        worker.add_arguments("--pool", pool)
+    innocent, poisonous = innocents_and(site, ["kills"])
+    site.start()
+    # in the middle of a group
+    site.send(*innocent[:12], *poisonous, *innocent[12:])
+    site.wait_settled(LIMIT)
+
+    check(site, innocent, poisonous)
+    told = reason(site, *poisonous)
+    assert told["errorCode"] == "WORKER_LOST"
+    assert "killed by SIGKILL" in str(told["error"])
+    # two of its worker's processes went with it, in company and alone; the others were its own
+    assert sum(site.restarts.values()) <= 2
+
+
+@pytest.mark.parametrize("pool", ["threads", "processes", "solo"])
+def test_a_request_that_hangs_is_ended_by_the_limit(make_site: MakeSite, pool: str) -> None:
+    site = make_site(SETTINGS, workers=1)
+    site.worker.add_arguments("--pool", pool)
+    innocent, poisonous = innocents_and(site, ["hangs"])
+    site.start()
+    site.send(*innocent[:12], *poisonous, *innocent[12:])
+    pid = site.worker.pid
+    site.wait_settled(LIMIT)
+
+    check(site, innocent, poisonous)
+    told = reason(site, *poisonous)
+    assert told["errorCode"] == "WORKER_LOST"
+    assert "attempt.limit" in str(told["error"])
+    # nobody had to start the worker again
+    assert site.worker.pid == pid
+    assert site.restarts.total() == 0
+    # a pool of processes (prefork by its other name: Celery takes `--pool prefork` for no choice) starts another child
+    assert ("the worker starts anew" in site.worker.output()) == (pool != "processes")
+
+
+def test_a_request_that_raises_spends_its_tries_alone(make_site: MakeSite) -> None:
+    site = make_site(SETTINGS)
+    innocent, poisonous = innocents_and(site, ["raises"])
+    site.start()
+    site.send(*innocent[:12], *poisonous, *innocent[12:])
+    site.wait_settled(LIMIT)
+
+    check(site, innocent, poisonous)
+    told = reason(site, *poisonous)
+    assert told["errorCode"] == "REQUEST_FAILED"
+    assert told["attempts"] == 3
+    assert site.restarts.total() == 0
+
+
+def test_poison_of_every_kind_together_hurts_nobody_else(make_site: MakeSite) -> None:
+    site = make_site(SETTINGS)
+    innocent, poisonous = innocents_and(site, ["kills", "kills", "raises", "hangs", "raises"])
+    site.start()
+    for number, learner in enumerate(poisonous):
+        site.send(*innocent[number::5], learner)
+    site.wait_settled(LIMIT)
+
+    check(site, innocent, poisonous)
+
+
+def test_an_operator_may_end_a_worker_in_which_an_attempt_hangs(make_site: MakeSite) -> None:
+    site = make_site({**SETTINGS, "ATTEMPT_LIMIT": "600", "WORKER_SHUTDOWN_LIMIT": "2"}, workers=1)
+    _, poisonous = innocents_and(site, ["hangs"], innocents=0)
+    site.start()
+    site.send(*poisonous)
+    wait_until("the attempt runs", lambda: site.claimed_count() == 1)
+    site.stop(site.worker)
+    assert site.open_count() == 1
+    site.dismiss(site.bridge)
