@@ -21,11 +21,14 @@ RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
 WORKDIR /app
 COPY LICENSE celeryconfig.py ./
 COPY bridge bridge
+COPY commands commands
 COPY ledger ledger
 COPY reconciliation reconciliation
 COPY tasks tasks
 COPY worker worker
-RUN python -m compileall -q /app
+RUN python -m compileall -q /app \
+    && printf '#!/bin/sh\nexec python -m commands "$@"\n' > /usr/local/bin/enrolment-reconciliation \
+    && chmod 755 /usr/local/bin/enrolment-reconciliation
 USER 10001:10001
 # Bridge and workers publish their metrics here, and Flower listens on the last.
 EXPOSE 9464 9465 5555

@@ -16,7 +16,7 @@ from bridge.intake import Backlog, sort_record
 from bridge.kafka_input import KafkaInput, KafkaUnavailable
 from bridge.metrics import Gauges
 from bridge.pacing import RESUME_SHARE, Hold, Pacing, Reminder
-from bridge.positions import Positions
+from bridge.positions import Positions, is_to_rewind
 from bridge.sweep import Sweeper
 from ledger.ledger import Identity, Ledger
 from reconciliation.counters import Counters
@@ -156,7 +156,7 @@ class Bridge:
 
     def _read_again(self) -> None:
         # what Redis lost may be anything since the last commit's oldest open offset: begin every partition anew
-        log.warning("the ledger's Redis restarted or lost its data: unsettled requests are read again")
+        log.warning("the ledger's Redis restarted or lost its data, or a rewind was ordered: requests are read again")
         self._backlog.drop(self._positions.partitions())
         self._positions.drop(self._positions.partitions())
         self._input.rest()
@@ -167,15 +167,22 @@ class Bridge:
         if not resting:
             return
         for partition, committed in self._input.committed(resting).items():
-            start = self._positions.begin(partition, committed, identity, self._input.bounds(partition))
+            rewound = self._rewound(partition) if is_to_rewind(committed, identity) else None
+            start = self._positions.begin(partition, committed, identity, self._input.bounds(partition), rewound)
             if self._positions.goes_back(partition):
                 log.warning(
-                    "the ledger is another than at the last commit: going back to what was open then",
+                    "going back to where an operator wants it"
+                    if rewound is not None
+                    else "the ledger is another than at the last commit: going back to what was open then",
                     partition=partition,
                     committed=committed.offset,
                     start=start,
                 )
             self._input.begin(partition, start)
+
+    def _rewound(self, partition: int) -> int | None:
+        since_ms = self._parts.ledger.rewind_since_ms()
+        return None if since_ms is None else self._input.offset_at(partition, since_ms)
 
     def _report_failures(self) -> str | None:
         """Send failed events for what can't be a request; gives the reason when Kafka did not confirm all."""

@@ -147,6 +147,19 @@ class KafkaInput:
             raise KafkaUnavailable(f"the ends of partition {partition} are not told: {error.args[0].str()}") from error
         return Bounds(first, end)
 
+    def offset_at(self, partition: int, since_ms: int) -> int | None:
+        """Ask for the first offset whose record is not older than a time (ms since 1970); None where all are.
+
+        Raises KafkaUnavailable.
+        """
+        try:
+            (place,) = self._consumer.offsets_for_times([self._place(partition, since_ms)], timeout=self._timeout)
+        except KafkaException as error:
+            raise KafkaUnavailable(f"the offset of a time is not told: {error.args[0].str()}") from error
+        if place.error is not None:
+            raise KafkaUnavailable(f"the offset of a time is not told: {place.error.str()}")
+        return place.offset if place.offset >= 0 else None
+
     def begin(self, partition: int, offset: int) -> None:
         """Read a resting partition from this offset on. Raises KafkaUnavailable."""
         self._go_to(partition, offset)

@@ -34,6 +34,8 @@ class CommitMark:
         }
         if self.repeated_below is not None:
             fields["repeated"] = self.repeated_below
+        if self.identity.rewind:
+            fields["rewind"] = self.identity.rewind
         return json.dumps(fields, separators=(",", ":"))
 
 
@@ -45,7 +47,8 @@ def decode_mark(metadata: str | None) -> CommitMark | None:
         return None
     match fields:
         case {"v": 1, "epoch": str(epoch), "run": str(run_id), "oldest": int() | None as oldest}:
-            repeated = fields.get("repeated")
-            return CommitMark(Identity(epoch, run_id), oldest, repeated if isinstance(repeated, int) else None)
+            repeated, rewind = fields.get("repeated"), fields.get("rewind")
+            identity = Identity(epoch, run_id, rewind if isinstance(rewind, str) else "")
+            return CommitMark(identity, oldest, repeated if isinstance(repeated, int) else None)
         case _:
             return None

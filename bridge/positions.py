@@ -54,26 +54,37 @@ class _Position:
         return self.mark is not None and self.mark.identity != identity
 
 
+def is_to_rewind(committed: Committed, identity: Identity) -> bool:
+    """Say whether an operator's order to go back has not reached this partition yet."""
+    mark = decode_mark(committed.metadata)
+    return identity.rewind not in ("", "" if mark is None else mark.identity.rewind)
+
+
 class Positions:
     """The partitions that are begun, with their offsets."""
 
     def __init__(self) -> None:
         self._positions: dict[int, _Position] = {}
 
-    def begin(self, partition: int, committed: Committed, identity: Identity, bounds: Bounds) -> int:
+    def begin(
+        self, partition: int, committed: Committed, identity: Identity, bounds: Bounds, rewound: int | None = None
+    ) -> int:
         """Begin a partition; give the offset of the first record to read.
 
-        That is where the group stands, or what was open then in a ledger that has been lost since. A group that never
-        committed begins at the first record, and so does one that stands beyond the end: the topic was made anew.
+        That is where the group stands, or what was open then in a ledger that has been lost since, or `rewound`, to
+        which an operator wants it to go back. A group that never committed begins at the first record, and so does one
+        that stands beyond the end: the topic was made anew.
         """
         offset, mark = committed.offset, decode_mark(committed.metadata)
         if offset is not None and offset > bounds.end:
             offset, mark = None, None
         start, repeated_below = offset, None if mark is None else mark.repeated_below
-        if offset is not None and mark is not None and mark.identity != identity:
+        if offset is not None and mark is not None and not mark.identity.is_same_life(identity):
             repeated_below = bounds.end
             if mark.oldest is not None:
                 start = min(mark.oldest, offset)
+        if start is not None and rewound is not None:
+            repeated_below, start = bounds.end, min(start, rewound)
         self._positions[partition] = _Position(start, offset, mark, repeated_below)
         # what Kafka has let go of can't be read any more
         return bounds.first if start is None else max(start, bounds.first)

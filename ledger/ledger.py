@@ -37,10 +37,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Tells one life of the ledger from the next: its epoch (gone when its data went) and the server's run id."""
+    """Tells one life of the ledger from the next: its epoch (gone when its data went) and the server's run id.
+
+    `rewind` names the last order to go back in time, see `Ledger.order_rewind`.
+    """
 
     epoch: str
     run_id: str
+    rewind: str = ""
+
+    def is_same_life(self, other: "Identity") -> bool:
+        """Say whether the ledger remembers what it remembered then, whatever was ordered since."""
+        return (self.epoch, self.run_id) == (other.epoch, other.run_id)
 
 
 class Ledger:
@@ -79,7 +87,24 @@ class Ledger:
             self._redis.set(epoch_key, uuid.uuid4().hex, nx=True)
             epoch = self._redis.get(epoch_key)
             run_id = self._redis.info("server")["run_id"]
-        return Identity(epoch.decode() if isinstance(epoch, bytes) else "", str(run_id))
+            order = self._redis.hget(self._prefix + "rewind", "id")
+        return Identity(_text(epoch), str(run_id), _text(order))
+
+    def order_rewind(self, since_ms: int) -> str:
+        """Have every bridge read its partitions again from this time (ms since 1970) on; gives the order's id.
+
+        Each partition does so once, whenever a bridge has it next; what comes again is marked repeated.
+        """
+        order = uuid.uuid4().hex
+        with translated():
+            self._redis.hset(self._prefix + "rewind", mapping={"id": order, "since": since_ms})
+        return order
+
+    def rewind_since_ms(self) -> int | None:
+        """Give the time of the last order to go back, in ms since 1970; None where there was none."""
+        with translated():
+            since = self._redis.hget(self._prefix + "rewind", "since")
+        return None if since is None else int(_text(since))
 
     def accept(self, requests: Sequence[SyncRequest]) -> Acceptance:
         """Take requests in, in their order, until the bound is reached; a request that is known is left as it is.
@@ -239,6 +264,10 @@ class Ledger:
     @staticmethod
     def _ms(seconds: float) -> int:
         return round(seconds * 1000)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else ""
 
 
 def _course_of(enrolment: bytes) -> str:

@@ -13,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.ports import HOST, Ports, free_port
 from devstack.topics import topic_names
+from reconciliation.model import Origin
+from reconciliation.requests import request_id
 from tests.support.events import audit_learner, certificate_learner, encoded, sync_event
 from tests.support.kafka import GroupOffsets, Received, Sender, Sent, TopicReader
 from tests.support.processes import BRIDGE, WORKER, Process
@@ -202,6 +204,11 @@ class Installation:
         found = [self._redis.hmget(key, "attempts", "waits") for key in keys]
         return [(int(attempts), int(waits)) for attempts, waits in found if attempts is not None and waits is not None]
 
+    def owe(self, sent: Sent, completed_on_ms: int) -> None:
+        """Record a completion as owed, as an attempt does before it writes it."""
+        origin = Origin(self.input_topic, sent.partition, sent.offset, sent.timestamp_ms)
+        self._redis.hset(self._ledger_prefix + "entry:" + request_id(origin), "owed", completed_on_ms)
+
     def claimed_count(self) -> int:
         """How many entries of the ledger an attempt holds."""
         keys = list(self._redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
@@ -209,7 +216,7 @@ class Installation:
 
     def leftovers(self) -> list[str]:
         """Keys of the ledger that belong to requests; none may be left when all are settled."""
-        kept = ("count", "epoch", "paid:", "swept", "breaker")
+        kept = ("count", "epoch", "paid:", "swept", "breaker", "rewind")
         names = [
             key.decode().removeprefix(self._ledger_prefix)
             for key in self._redis.scan_iter(self._ledger_prefix + "*", count=1000)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.marks import CommitMark, decode_mark
-from bridge.positions import Bounds, Commit, Committed, Positions
+from bridge.positions import Bounds, Commit, Committed, Positions, is_to_rewind
 from ledger.ledger import Identity
 
 HERE = Identity("epoch", "run")
@@ -23,7 +23,10 @@ def begun(
 
 @given(
     st.builds(
-        CommitMark, st.builds(Identity, st.text(), st.text()), st.none() | st.integers(0), st.none() | st.integers(0)
+        CommitMark,
+        st.builds(Identity, st.text(), st.text(), st.text()),
+        st.none() | st.integers(0),
+        st.none() | st.integers(0),
     )
 )
 def test_a_mark_is_read_as_it_was_written(mark: CommitMark) -> None:
@@ -64,6 +67,32 @@ def test_the_same_ledger_goes_on_where_it_was(mark: CommitMark | None) -> None:
     assert start == 50
     assert not positions.is_repeated(0, 50)
     assert not positions.is_behind(HERE)
+
+
+def test_an_order_to_go_back_is_carried_out_once() -> None:
+    ordered = Identity("epoch", "run", "order")
+    before = Committed(50, CommitMark(HERE, 45).encode())
+    assert is_to_rewind(before, ordered)
+    assert is_to_rewind(Committed(50, "somebody else's"), ordered)
+    assert not is_to_rewind(before, HERE)
+    positions = Positions()
+    assert positions.begin(0, before, ordered, Bounds(0, 100), rewound=10) == 10
+    assert positions.goes_back(0)
+    assert [positions.is_repeated(0, offset) for offset in (10, 99, 100)] == [True, True, False]
+    positions.advance({0: 50})
+    (commit,) = positions.due(ordered, {0: None}, renew=False)
+    assert commit == Commit(0, 50, CommitMark(ordered, None, 100), by_name=True)
+    assert not is_to_rewind(Committed(50, commit.mark.encode()), ordered)
+
+
+def test_an_order_to_go_back_never_skips_anything() -> None:
+    ordered = Identity("epoch", "run", "order")
+    positions = Positions()
+    before = Committed(50, CommitMark(HERE, 45).encode())
+    assert positions.begin(0, before, ordered, Bounds(0, 100), rewound=80) == 50
+    assert positions.begin(0, before, ordered, Bounds(0, 100), rewound=None) == 50
+    assert positions.begin(0, before, Identity("another", "run", "order"), Bounds(0, 100), rewound=80) == 45
+    assert positions.begin(0, Committed(None, None), ordered, Bounds(20, 100), rewound=80) == 20
 
 
 @pytest.mark.parametrize("identity", [RESTARTED, EMPTIED])

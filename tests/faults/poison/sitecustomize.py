@@ -1,13 +1,15 @@
 """Makes some learners' requests poison in every process that has this folder on its PYTHONPATH.
 
 Python imports a module of this name at its start, so the product's own code runs unchanged but for the one step that a
-learner's id names. How it breaks is in the id: `poison-raises-…`, `poison-hangs-…`, `poison-kills-…`.
+learner's id names. How it breaks is in the id: `poison-raises-…`, `poison-hangs-…`, `poison-kills-…`. One named
+`poison-waits-…` is well, but waits as long as the file named by POISON_WAITS_FOR is there.
 """
 
 import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from reconciliation import progress
@@ -25,6 +27,9 @@ def _poisoned(attempt: Any, *arguments: Any, **named: Any) -> Any:
     if user.startswith("poison-kills"):
         # as the kernel does when memory runs out, or a driver that crashes: no Python code is asked any more
         os.kill(os.getpid(), signal.SIGKILL)
+    if user.startswith("poison-waits"):
+        while Path(os.environ["POISON_WAITS_FOR"]).exists():
+            time.sleep(0.1)
     return _plan(attempt, *arguments, **named)
 
 

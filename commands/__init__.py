@@ -1,0 +1,1 @@
+"""The operators' command line: `enrolment-reconciliation …` (README, "When something is wrong")."""

@@ -1,0 +1,103 @@
+"""What many failing or waiting requests may do to the others: little."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from devstack.ports import HOST, free_port
+from tests.faults.conftest import MakeSite
+from tests.faults.site import Site
+from tests.faults.test_poison import POISON, innocents_and
+from tests.support.installation import new_learner, unique
+from tests.support.relations import course_of_units
+from tests.support.tables import Learner
+from tests.support.waiting import wait_until
+
+LIMIT = 120.0
+#: Once the breaker opened, this is for how long.
+HOLD_SECONDS = 60.0
+
+
+def resume(site: Site) -> str:
+    """Run the operators' command."""
+    command = [str(Path(sys.executable).with_name("enrolment-reconciliation")), "resume"]
+    ended = subprocess.run(command, env=site.settings, capture_output=True, text=True, timeout=60, check=True)
+    return ended.stdout
+
+
+def test_a_bad_deploy_does_not_move_the_topic_to_the_failed_one(make_site: MakeSite) -> None:
+    site = make_site({"FAILURES_MAX_PER_MINUTE": "20", "RETRY_ATTEMPTS": "1"}, workers=1)
+    bad = site.add_worker(settings={"PYTHONPATH": POISON})
+    well, hit = innocents_and(site, ["raises"] * 80, innocents=20)
+    site.run(site.bridge, bad)
+    site.send(*hit)
+    wait_until("nothing more is given up", lambda: "too many requests fail" in bad.output(), LIMIT)
+    site.send(*well)
+    wait_until("the bridge stops", lambda: "too many requests were given up of late" in site.bridge.output(), LIMIT)
+    assert site.behind(), "what came after stays on the topic"
+
+    # the release is taken back
+    site.stop(bad)
+    site.run(site.worker)
+    wait_until("who waits is done meanwhile", lambda: site.open_count() == 0, LIMIT)
+    assert "resumed" in resume(site)
+    site.wait_settled(LIMIT)
+    assert len(site.failed.records()) == 20
+    rows = site.tables.all_enrolments()
+    assert sum(rows[learner]["status"] == 2 for learner in [*well, *hit]) == 80
+    assert "nothing to do" in resume(site)
+
+
+def test_consumption_goes_on_by_itself_when_the_failures_end(make_site: MakeSite) -> None:
+    site = make_site({"FAILURES_MAX_PER_MINUTE": "3", "RETRY_ATTEMPTS": "1", "PYTHONPATH": POISON})
+    well, hit = innocents_and(site, ["raises"] * 4, innocents=20)
+    site.start()
+    site.send(*hit)
+    wait_until("one is held", lambda: len(site.failed.records()) == 3 and site.open_count() == 1, LIMIT)
+    site.send(*well)
+    site.wait_settled(HOLD_SECONDS + LIMIT)
+    assert sorted(record.event["edata"]["userId"] for record in site.failed.records()) == sorted(
+        learner.user for learner in hit
+    )
+
+
+def test_a_broken_course_that_fills_its_share_holds_nobody_else(make_site: MakeSite) -> None:
+    # tries far apart: all of the broken course's requests wait at once
+    site = make_site({"LEDGER_MAX_OPEN": "60", "LEDGER_MAX_WAITING": "400", "RETRY_BACKOFF_FIRST": "600",
+                      "RETRY_BACKOFF_MOST": "600"})  # fmt: skip
+    course, batch = unique("do"), unique("batch")
+    broken = [Learner(unique("user"), course, batch) for _ in range(150)]
+    site.tables.add_consumption({learner: {"a": 2} for learner in broken})
+    site.tables.add_enrolments(broken)
+    well, _ = innocents_and(site, [], innocents=100)
+    site.start()
+    site.send(*broken)
+    wait_until("all of them wait", lambda: site.open_count() == 150 and site.claimed_count() == 0, LIMIT)
+    site.send(*well)
+    wait_until("everybody else is done", lambda: len(site.certificates.records()) == 100, LIMIT)
+    assert site.failed.records() == []
+    assert site.open_count() == 150
+    assert site.behind() == {}
+
+
+def test_a_search_service_that_is_away_holds_nobody_who_does_not_need_it(make_site: MakeSite) -> None:
+    site = make_site(
+        {
+            "LEDGER_MAX_OPEN": "60",
+            "LEDGER_MAX_WAITING": "400",
+            "SERVICE_SEARCH_BASEPATH": f"http://{HOST}:{free_port()}",
+        }
+    )
+    waiting = [new_learner() for _ in range(150)]
+    site.tables.add_consumption({learner: {"a": 2} for learner in waiting})
+    site.tables.add_enrolments(waiting)
+    well, _ = innocents_and(site, [], innocents=100)
+    site.start()
+    site.send(*waiting)
+    site.send(*well)
+    wait_until("everybody else is done", lambda: len(site.certificates.records()) == 100, LIMIT)
+    assert site.failed.records() == []
+    # and when it is there again, under another name: the relation sets are
+    site.relations.fill(*(course_of_units(learner.course, {"unit": {"a"}}) for learner in waiting))
+    site.wait_settled(LIMIT)
+    assert len(site.certificates.records()) == 250
