@@ -110,9 +110,14 @@ class Load:
 
     def send_all(self, site: Installation) -> None:
         """Send every request that is not sent yet."""
+        self.send_some(site, len(self.waiting))
+
+    def send_some(self, site: Installation, count: int) -> None:
+        """Send the next `count` requests, or as many as are left."""
         sender = Sender(site.ports.bootstrap, site.input_topic)
-        while self.waiting:
-            self._send(sender, self._take(_MOST_AT_ONCE))
+        some = self._take(count)
+        for at in range(0, len(some), _MOST_AT_ONCE):
+            self._send(sender, some[at : at + _MOST_AT_ONCE])
 
     def at_rate(self, site: Installation, per_second: float) -> Sending:
         """Send the requests from a thread, so many a second; use it as a context."""

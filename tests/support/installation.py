@@ -91,10 +91,10 @@ class Installation:
         self._logs = logs
         self.bridges = [Process("bridge", BRIDGE, self.settings, logs / f"{environment}-bridge.log")]
         self.workers = [Process("worker", WORKER, self.settings, logs / f"{environment}-worker.log")]
-        self.input_topic, failed, audit, certificate = topic_names(environment)
-        self.failed = TopicReader(ports.bootstrap, failed)
-        self.audits = TopicReader(ports.bootstrap, audit)
-        self.certificates = TopicReader(ports.bootstrap, certificate)
+        self.input_topic, self.failed_topic, self.audit_topic, self.certificate_topic = topic_names(environment)
+        self.failed = TopicReader(ports.bootstrap, self.failed_topic)
+        self.audits = TopicReader(ports.bootstrap, self.audit_topic)
+        self.certificates = TopicReader(ports.bootstrap, self.certificate_topic)
         self.tables = Tables(HOST, ports.cassandra, keyspace)
         self.relations = RelationSets(HOST, ports.redis, relation_database)
         self._sender = Sender(ports.bootstrap, self.input_topic)
@@ -193,6 +193,10 @@ class Installation:
     def behind(self) -> dict[int, int]:
         """For each partition of the input topic how many records are not committed, where any are."""
         return self._offsets.behind()
+
+    def committed(self) -> dict[int, int]:
+        """For each partition of the input topic the offset that is committed, where there is one."""
+        return self._offsets.committed()
 
     def open_count(self) -> int:
         """How many requests the ledger holds open."""

@@ -168,11 +168,16 @@ class GroupOffsets:
 
     def behind(self) -> dict[int, int]:
         """For each partition that is not wholly committed, how many records are missing."""
+        committed = self.committed()
+        lags = {number: end - committed.get(number, 0) for number, end in self._ends.now().items()}
+        return {number: lag for number, lag in lags.items() if lag > 0}
+
+    def committed(self) -> dict[int, int]:
+        """For each partition the committed offset, where there is one."""
         request = [ConsumerGroupTopicPartitions(self._group_id)]
         answer = wait_until("the group's coordinator", lambda: self._ask(request))
-        committed = {it.partition: it.offset for it in answer.topic_partitions or [] if it.topic == self._topic}
-        lags = {number: end - max(committed.get(number, 0), 0) for number, end in self._ends.now().items()}
-        return {number: lag for number, lag in lags.items() if lag > 0}
+        places = [place for place in answer.topic_partitions or [] if place.topic == self._topic]
+        return {place.partition: place.offset for place in places if place.offset >= 0}
 
     def _ask(self, request: list[ConsumerGroupTopicPartitions]) -> ConsumerGroupTopicPartitions | None:
         try:

@@ -2,11 +2,13 @@
 
 import socket
 import struct
-import threading
-from typing import Self
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from devstack.ports import HOST
+from tests.support.relay import Link, Relay, Treatment, exactly, keep_answer
 
+_PRODUCE = 0
 _METADATA = 3
 #: The versions of Metadata whose answer begins as `_without_brokers` expects.
 _METADATA_VERSIONS = range(9, 14)
@@ -14,10 +16,24 @@ _OFFSET_FETCH = 9
 #: The versions of OffsetFetch whose answer names its groups, which is what `_refused` rewrites.
 _OFFSET_FETCH_VERSIONS = (8, 9)
 _NOT_COORDINATOR = 16
-_ACCEPT_SECONDS = 0.2
 
 
-class KafkaProxy:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request to Kafka: its kind (the protocol's api key), the version of that, and all its bytes."""
+
+    key: int
+    version: int
+    frame: bytes
+
+
+def produce_to(topic: str) -> Callable[[Question], bool]:
+    """Match what brings records to a topic; up to version 12, which the product's client stays below, it names it."""
+    name = topic.encode()
+    return lambda question: question.key == _PRODUCE and name in question.frame
+
+
+class KafkaProxy(Relay[Question]):
     """Passes everything on between its clients and a Kafka of one broker; use it as a context manager.
 
     Args:
@@ -26,90 +42,71 @@ class KafkaProxy:
 
     While `hides_brokers` is set, the cluster seems to have no brokers, as while they are fenced; while `is_cut` is set,
     every connection is closed, those that are open by `cut`. `hidden` counts how often no brokers were told, `refused`
-    the refusals.
+    the refusals. Faults may hold and drop, not refuse.
 
     """
 
     def __init__(self, kafka_port: int, refusals: int = 0) -> None:
-        self._kafka_port = kafka_port
+        super().__init__(kafka_port)
         self._refusals = refusals
         self.refused = 0
         self.hides_brokers = False
         self.hidden = 0
-        self.is_cut = False
-        self._listener = socket.create_server((HOST, 0))
-        self._listener.settimeout(_ACCEPT_SECONDS)
-        self._closed = threading.Event()
-        self._sockets: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._accept, name="kafka-proxy", daemon=True)
+        self._asked: dict[tuple[int, int], tuple[Question, Callable[[bytes], object]]] = {}
 
     @property
     def bootstrap(self) -> str:
         """Where clients find it: host:port."""
-        return f"{HOST}:{self._port}"
+        return f"{HOST}:{self.port}"
 
-    @property
-    def _port(self) -> int:
-        return int(self._listener.getsockname()[1])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closed.set()
-        self._thread.join()
-        self._listener.close()
-        for each in self._sockets:
-            each.close()
-
-    def cut(self) -> None:
-        """Close every connection, and those to come at once, until `is_cut` is taken back."""
-        self.is_cut = True
-        for each in self._sockets:
-            _hang_up(each)
-
-    def _accept(self) -> None:
-        while not self._closed.is_set():
-            try:
-                client, _ = self._listener.accept()
-            except TimeoutError:
-                continue
-            if self.is_cut:
-                client.close()
-                continue
-            client.settimeout(None)
-            kafka = socket.create_connection((HOST, self._kafka_port))
-            self._sockets += [client, kafka]
-            asked: dict[int, tuple[int, int]] = {}
-            for pump in (self._pass_questions, self._pass_answers):
-                threading.Thread(target=pump, args=(client, kafka, asked), daemon=True).start()
-
-    def _pass_questions(self, client: socket.socket, kafka: socket.socket, asked: dict[int, tuple[int, int]]) -> None:
-        while (frame := _frame(client)) is not None:
+    def pass_requests(self, link: Link) -> None:
+        """Pass on the client's questions, but for those that meet a fault."""
+        while (frame := _frame(link.client)) is not None:
             key, version, correlation = struct.unpack_from(">hhi", frame)
-            asked[correlation] = (key, version)
-            if not _send(kafka, frame):
-                return
-        _hang_up(kafka)
+            question = Question(key, version, frame)
+            self._pass_question(link, question, (id(link), correlation))
 
-    def _pass_answers(self, client: socket.socket, kafka: socket.socket, asked: dict[int, tuple[int, int]]) -> None:
+    def _pass_question(self, link: Link, question: Question, place: tuple[int, int]) -> None:
+        def give() -> None:
+            _send(link.to_server, question.frame)
+
+        def answer_to(answer: bytes) -> None:
+            _send(link.to_client, answer)
+
+        self._asked[place] = question, answer_to
+        fault = self.fault_for(question)
+        if fault is None:
+            give()
+            return
+        match fault.treatment:
+            case Treatment.HOLD_REQUEST:
+                fault.note(question, give)
+            case Treatment.DROP_REQUEST:
+                fault.note(question)
+            case Treatment.HOLD_ANSWER | Treatment.DROP_ANSWER:
+                self._asked[place] = question, lambda answer: keep_answer(fault, question, lambda: answer_to(answer))
+                give()
+            case Treatment.REFUSE:
+                raise NotImplementedError("no refusal is known here")
+
+    def pass_answers(self, link: Link) -> None:
+        """Pass on the broker's answers, some of them changed, but for those that a fault keeps."""
         # every later connection must come through here too, so the broker's address is rewritten wherever it is told
-        real, ours = (HOST.encode() + struct.pack(">i", port) for port in (self._kafka_port, self._port))
-        while (frame := _frame(kafka)) is not None:
+        real, ours = (HOST.encode() + struct.pack(">i", port) for port in (self._server_port, self.port))
+        while (frame := _frame(link.server)) is not None:
             (correlation,) = struct.unpack_from(">i", frame)
-            answer = frame.replace(real, ours)
-            key, version = asked.pop(correlation)
-            if key == _OFFSET_FETCH and self._refusals > 0:
-                self._refusals -= 1
-                self.refused += 1
-                answer = _refused(answer, version)
-            if key == _METADATA and self.hides_brokers:
-                self.hidden += 1
-                answer = _without_brokers(answer, version)
-            if not _send(client, answer):
-                return
-        _hang_up(client)
+            question, pass_on = self._asked.pop((id(link), correlation))
+            pass_on(self._changed(question, frame.replace(real, ours)))
+
+    def _changed(self, question: Question, answer: bytes) -> bytes:
+        if question.key == _OFFSET_FETCH and self._refusals > 0:
+            self._refusals -= 1
+            self.refused += 1
+            return _refused(answer, question.version)
+        if question.key == _METADATA and self.hides_brokers:
+            self.hidden += 1
+            return _without_brokers(answer, question.version)
+        return answer
 
 
 def _refused(answer: bytes, version: int) -> bytes:
@@ -139,35 +136,9 @@ def _without_brokers(answer: bytes, version: int) -> bytes:
 
 
 def _frame(source: socket.socket) -> bytes | None:
-    size = _exactly(source, 4)
-    return None if size is None else _exactly(source, struct.unpack(">i", size)[0])
+    size = exactly(source, 4)
+    return None if size is None else exactly(source, struct.unpack(">i", size)[0])
 
 
-def _exactly(source: socket.socket, count: int) -> bytes | None:
-    """Read so many bytes; None where the other side has gone."""
-    read = b""
-    while len(read) < count:
-        try:
-            more = source.recv(count - len(read))
-        except OSError:
-            return None
-        if not more:
-            return None
-        read += more
-    return read
-
-
-def _send(target: socket.socket, frame: bytes) -> bool:
-    try:
-        target.sendall(struct.pack(">i", len(frame)) + frame)
-    except OSError:
-        return False
-    return True
-
-
-def _hang_up(target: socket.socket) -> None:
-    try:
-        target.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        # it has gone already
-        return
+def _send(give: Callable[[bytes], bool], frame: bytes) -> bool:
+    return give(struct.pack(">i", len(frame)) + frame)
