@@ -99,7 +99,8 @@ class Installation:
         self.relations = RelationSets(HOST, ports.redis, relation_database)
         self._sender = Sender(ports.bootstrap, self.input_topic)
         self._offsets = GroupOffsets(ports.bootstrap, self.input_topic, self.group_id)
-        self._redis = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=20)
+        # the ledger's and the broker's; the client's types allow for decoded answers, which we don't ask for
+        self.redis: Any = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=20)
 
     @property
     def bridge(self) -> Process:
@@ -149,7 +150,7 @@ class Installation:
                 process.kill()
             for part in (self.failed, self.audits, self.certificates, self.tables, self.relations):
                 part.close()
-            self._redis.close()
+            self.redis.close()
 
     def end(self) -> None:
         """End all processes with SIGTERM and insist on exit code 0."""
@@ -200,12 +201,12 @@ class Installation:
 
     def open_count(self) -> int:
         """How many requests the ledger holds open."""
-        return int(self._redis.get(self._ledger_prefix + "count") or 0)
+        return int(self.redis.get(self._ledger_prefix + "count") or 0)
 
     def spent(self) -> list[tuple[int, int]]:
         """Of each open entry of the ledger, how many attempts and how many waits it has behind it."""
-        keys = list(self._redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
-        found = [self._redis.hmget(key, "attempts", "waits") for key in keys]
+        keys = list(self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
+        found = [self.redis.hmget(key, "attempts", "waits") for key in keys]
         return [(int(attempts), int(waits)) for attempts, waits in found if attempts is not None and waits is not None]
 
     def owe(self, sent: Sent, completed_on_ms: int) -> None:
@@ -223,7 +224,7 @@ class Installation:
         kept = ("count", "epoch", "paid:", "swept", "breaker", "rewind")
         names = [
             key.decode().removeprefix(self._ledger_prefix)
-            for key in self._redis.scan_iter(self._ledger_prefix + "*", count=1000)
+            for key in self.redis.scan_iter(self._ledger_prefix + "*", count=1000)
         ]
         return sorted(name for name in names if not name.startswith(kept))
 
