@@ -212,12 +212,12 @@ class Installation:
     def owe(self, sent: Sent, completed_on_ms: int) -> None:
         """Record a completion as owed, as an attempt does before it writes it."""
         origin = Origin(self.input_topic, sent.partition, sent.offset, sent.timestamp_ms)
-        self._redis.hset(self._ledger_prefix + "entry:" + request_id(origin), "owed", completed_on_ms)
+        self.redis.hset(self._ledger_prefix + "entry:" + request_id(origin), "owed", completed_on_ms)
 
     def claimed_count(self) -> int:
         """How many entries of the ledger an attempt holds."""
-        keys = list(self._redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
-        return sum(self._redis.hget(key, "state") == b"claimed" for key in keys)
+        keys = list(self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
+        return sum(self.redis.hget(key, "state") == b"claimed" for key in keys)
 
     def leftovers(self) -> list[str]:
         """Keys of the ledger that belong to requests; none may be left when all are settled."""

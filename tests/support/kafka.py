@@ -176,13 +176,16 @@ class GroupOffsets:
         """For each partition the committed offset, where there is one."""
         request = [ConsumerGroupTopicPartitions(self._group_id)]
         answer = wait_until("the group's coordinator", lambda: self._ask(request))
+        assert answer is not None
         places = [place for place in answer.topic_partitions or [] if place.topic == self._topic]
         return {place.partition: place.offset for place in places if place.offset >= 0}
 
     def _ask(self, request: list[ConsumerGroupTopicPartitions]) -> ConsumerGroupTopicPartitions | None:
         try:
-            return self._admin.list_consumer_group_offsets(request)[self._group_id].result(_LIMIT_SECONDS)
+            future = self._admin.list_consumer_group_offsets(request)[self._group_id]
+            answer: ConsumerGroupTopicPartitions = future.result(_LIMIT_SECONDS)
         except KafkaException as error:
             if error.args[0].code() in _COORDINATOR_COMES:
                 return None
             raise
+        return answer

@@ -1,0 +1,1 @@
+"""Measurements, on real servers, as ratios within one run."""
