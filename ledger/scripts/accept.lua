@@ -28,7 +28,7 @@ for at = 6, #ARGV, 11 do
 
   if redis.call('EXISTS', entry) == 1 then
     -- a bridge died before it committed; send again only what no attempt has touched
-    local seen = redis.call('HMGET', entry, 'state', 'generation', 'attempts', 'waits', 'crashes')
+    local seen = redis.call('HMGET', entry, 'state', 'generation', 'attempts', 'waits', 'alone')
     local fresh = seen[1] == 'waiting' and seen[3] == '0' and seen[4] == '0' and seen[5] == '0'
     if repeated == '1' then mark_repeated(entry, requested) end
     rows[#rows + 1] = {'known', fresh and tonumber(seen[2]) or 0}

@@ -112,6 +112,13 @@ def test_what_an_attempt_has_touched_is_not_sent_again_by_accepting_again(ledger
     assert ledger.accept([request(1)]).tickets == ()
 
 
+def test_what_may_have_ended_a_process_is_not_sent_in_company_by_accepting_again(ledger: Ledger, clock: Clock) -> None:
+    ledger.claim(ledger.accept([request(1), request(2, BOB)]).tickets, "dead")
+    clock.now_ms += LEASE_MS
+    assert len(ledger.sweep(10)) == 2
+    assert ledger.accept([request(1), request(2, BOB)]).tickets == ()
+
+
 def test_repeats_of_a_waiting_enrolment_collapse_and_close_with_it(ledger: Ledger) -> None:
     acceptance = ledger.accept([request(1), request(2), request(3, BOB), request(4)])
     assert [ticket.entry_id for ticket in acceptance.tickets] == ["entry-1", "entry-3"]
