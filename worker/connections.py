@@ -21,7 +21,7 @@ from reconciliation.reconciler import EventTopics, Reconciler
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings, process_settings
-from worker.replacement import REPLACEMENT
+from worker.replacement import REPLACEMENT, Replacement
 
 #: After Cassandra refused a connection, attempts within this many seconds are told so without another try.
 RECONNECT_PAUSE = 1.0
@@ -99,10 +99,10 @@ class Connections:
         self.ledger.close()
 
 
-def connect(settings: Settings, counters: Counters, on_hung: Callable[[], None] = lambda: None) -> Connections:
+def connect(settings: Settings, counters: Counters, replacement: Replacement | None = None) -> Connections:
     """Make the connections of one process; none of them asks its server anything yet.
 
-    `on_hung` is called, from a thread of its own, when an attempt takes longer than attempt.limit.
+    With a `replacement` the process is replaced when an attempt takes longer than attempt.limit.
     """
     ledger = Ledger(ledger_config(settings))
     publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
@@ -149,11 +149,17 @@ def connect(settings: Settings, counters: Counters, on_hung: Callable[[], None] 
         counters=counters,
         now_us=lambda: time.time_ns() // 1000,
     )
+
+    def replace() -> None:
+        if replacement is not None:
+            replacement.want(leases.is_all_hung, settings.worker_shutdown_limit)
+
+    leases = LeaseKeeper(ledger, settings.ledger_lease, settings.attempt_limit, on_hung=replace)
     return Connections(
         settings=settings,
         counters=counters,
         ledger=ledger,
-        leases=LeaseKeeper(ledger, settings.ledger_lease, settings.attempt_limit, on_hung),
+        leases=leases,
         open_store=open_store,
         publisher=publisher,
         relations=relations,
@@ -175,7 +181,7 @@ def current_connections() -> Connections:
     with _lock:
         found = _by_process.get(os.getpid())
         if found is None:
-            found = connect(process_settings(), Counters(REGISTRY), REPLACEMENT.want)
+            found = connect(process_settings(), Counters(REGISTRY), REPLACEMENT)
             _by_process.clear()
             _by_process[os.getpid()] = found
         return found

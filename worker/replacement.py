@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -16,42 +18,56 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _STREAMS = 3
+#: How often a process that is to be replaced looks whether its other attempts have ended, in seconds.
+_PAUSE = 0.2
 
 
 class Replacement:
-    """Whether this process is to be replaced. Made once a process."""
+    """Whether this process is to be replaced. Made once, before a pool forks its children."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._is_wanted = False
         self._is_own_signal = False
-        self._is_pool_child = False
+        self._main_pid = os.getpid()
 
-    def in_pool_child(self) -> None:
-        """Note that this process is a child of a pool, which starts another when it ends."""
-        self._is_pool_child = True
+    def is_pool_child(self) -> bool:
+        """Say whether this process is a child of a pool, which starts another when it ends."""
+        return os.getpid() != self._main_pid
 
-    def want(self) -> None:
-        """Have the process replaced: it is told to end in order, as an operator would tell it."""
-        if self._is_pool_child:
+    def want(self, is_idle: Callable[[], bool], limit: float) -> None:
+        """Have the process replaced: it is told to end in order, as an operator would tell it, so it takes no more.
+
+        It is replaced as soon as `is_idle` says that nothing else runs, after `limit` seconds in any case.
+        """
+        if self.is_pool_child():
             os._exit(1)
         with self._lock:
             if self._is_wanted:
                 return
             self._is_wanted = self._is_own_signal = True
         log.error("an attempt hangs: this worker starts anew as soon as its other attempts have ended")
+        threading.Thread(target=self._replace, args=(is_idle, limit), name="replacement", daemon=True).start()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def heard(self) -> None:
-        """Note a signal to end; one that is not our own means that an operator wants the worker gone."""
+    def heard(self) -> bool:
+        """Say whether a signal to end was our own; one that is not means that an operator wants the worker gone."""
         with self._lock:
-            if not self._is_own_signal:
-                self._is_wanted = False
-            self._is_own_signal = False
+            was_own, self._is_own_signal = self._is_own_signal, False
+            self._is_wanted = self._is_wanted and was_own
+        return was_own
 
     def is_wanted(self) -> bool:
         """Say whether the process is to be replaced when it ends."""
         return self._is_wanted
+
+    def _replace(self, is_idle: Callable[[], bool], limit: float) -> None:
+        # not left to the signal's handler: it may be the main thread that hangs
+        ends = time.monotonic() + limit
+        while self._is_wanted and time.monotonic() < ends and not is_idle():
+            time.sleep(_PAUSE)
+        if self._is_wanted:
+            self.run_again()
 
     def run_again(self) -> None:
         """Run this process's command anew in its place; does not return."""

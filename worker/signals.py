@@ -65,9 +65,9 @@ def begin(sender: Any, **_: Any) -> None:
 
 @signals.worker_process_init.connect
 def begin_pool_child(**_: Any) -> None:
-    """Connect in a prefork pool's child."""
-    REPLACEMENT.in_pool_child()
-    warm_up()
+    """Connect in a prefork pool's child; the solo pool sends this signal too (celery/concurrency/solo.py)."""
+    if REPLACEMENT.is_pool_child():
+        warm_up()
 
 
 def warm_up() -> None:
@@ -101,7 +101,8 @@ def end_in_time(**_: Any) -> None:
     with its orderly end (celery/apps/worker.py, on_cold_shutdown).
     """
     STOPPING.set()
-    REPLACEMENT.heard()
+    if REPLACEMENT.heard():
+        return
     watch = threading.Thread(target=_end_late, args=(process_settings().worker_shutdown_limit,), name="end-in-time")
     watch.daemon = True
     watch.start()
@@ -112,8 +113,6 @@ def _end_late(limit: float) -> None:
     ends = time.monotonic() + limit
     while time.monotonic() < ends and not is_all_hung():
         time.sleep(WATCH_PAUSE)
-    if REPLACEMENT.is_wanted():
-        REPLACEMENT.run_again()
     log.warning("the worker did not end in time and is ended: what ran is attempted again after its lease")
     os._exit(0)
 
