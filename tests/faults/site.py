@@ -31,7 +31,7 @@ FAST: Mapping[str, str] = {
 UP_LIMIT = 120.0
 
 #: A process that ends by itself so often is broken, and starting it again and again shows nothing.
-_MOST_RESTARTS = 30
+MOST_RESTARTS = 30
 
 
 class Site(Installation):
@@ -66,6 +66,8 @@ class Site(Installation):
             self.add_bridge()
         #: How often each process, by its name, ended by itself and was started again.
         self.restarts: Counter[str] = Counter()
+        #: How often one of them may do so.
+        self.most_restarts = MOST_RESTARTS
         #: How often each process was killed by us.
         self.kills: Counter[str] = Counter()
         self._wanted: list[Process] = []
@@ -113,7 +115,7 @@ class Site(Installation):
                 self._killed.discard(process.name)
             else:
                 self.restarts[process.name] += 1
-                if self.restarts[process.name] > _MOST_RESTARTS:
+                if self.restarts[process.name] > self.most_restarts:
                     raise AssertionError(f"the {process.name} ends again and again\n{process.told()}")
             process.start()
 
