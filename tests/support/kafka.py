@@ -14,7 +14,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._resource import ResourceType
 
 from tests.support.waiting import wait_until
 
@@ -89,6 +91,14 @@ def delete_topic(bootstrap: str, topic: str) -> None:
     """Delete a topic; its name may stay taken for a moment."""
     admin = _admin(bootstrap)
     admin.delete_topics([topic], request_timeout=_LIMIT_SECONDS)[topic].result(_LIMIT_SECONDS)
+
+
+def limit_messages(bootstrap: str, topic: str, most_bytes: int) -> None:
+    """Let a topic take no message that is larger."""
+    admin = _admin(bootstrap)
+    entry = ConfigEntry("max.message.bytes", str(most_bytes), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(_LIMIT_SECONDS)
 
 
 class TopicEnds:
