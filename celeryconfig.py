@@ -54,6 +54,8 @@ task_reject_on_worker_lost = False
 # producer; more throughput comes from more workers
 worker_pool = "threads"
 worker_concurrency = _settings.worker_threads
+# a message that nobody understands ends no worker
+worker_consumer = "worker.consumer:TolerantConsumer"
 # a message is a group of requests already; what one worker holds back, another can't have
 worker_prefetch_multiplier = 1
 # a lost connection stops no attempt: it ends, and the ledger knows; its message is stale when it comes again
