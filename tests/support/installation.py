@@ -206,6 +206,12 @@ class Installation:
         found = [self._redis.hmget(key, "attempts", "waits") for key in keys]
         return [(int(attempts), int(waits)) for attempts, waits in found if attempts is not None and waits is not None]
 
+    def entry_fields(self, name: str) -> list[str | None]:
+        """Of each open entry of the ledger what this field holds, None where it isn't set."""
+        keys = list(self._redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
+        values = [self._redis.hget(key, name) for key in keys]
+        return [value.decode() if isinstance(value, bytes) else None for value in values]
+
     def leftovers(self) -> list[str]:
         """Keys of the ledger that belong to requests; none may be left when all are settled."""
         kept = ("count", "epoch", "paid:")
