@@ -1,11 +1,17 @@
 """A site on which one worker can be frozen or killed at exactly one step, while another sees the servers directly."""
 
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.faults.site import Site
-from tests.support.cassandra_proxy import CassandraProxy
+from devstack.ports import Ports
+from devstack.schema import AggregateLayout
+from tests.conftest import MakeEnvironment, MakeKeyspace
+from tests.faults.site import FAST, Site
+from tests.support.cassandra_proxy import CassandraProxy, Matches, Request, completion_write, enrolment_read
 from tests.support.checks import progress_of
 from tests.support.events import check_audit, check_certificate
 from tests.support.installation import new_learner
@@ -20,6 +26,8 @@ LIMIT = 120.0
 
 CONTENTS = ("a", "b")
 
+_HOUR_US = 3_600_000_000
+
 #: Leases end soon, so that another worker goes on soon; each request is a task of its own.
 SETTINGS = {
     "LEDGER_LEASE": "2",
@@ -32,6 +40,11 @@ SETTINGS = {
     "KAFKA_TIMEOUT": "60",
     "REDIS_TIMEOUT": "60",
 }
+
+
+def now_us() -> int:
+    """Give the time in microseconds."""
+    return time.time_ns() // 1000
 
 
 class Stage:
@@ -57,6 +70,21 @@ class Stage:
         )
         self._proxies = ExitStack()
 
+    @classmethod
+    @contextmanager
+    def opened(
+        cls,
+        ports: Ports,
+        make_environment: MakeEnvironment,
+        shared_keyspace: MakeKeyspace,
+        logs: Path,
+    ) -> Iterator[Self]:
+        """Make a stage, on a site of its own, that many tests may share."""
+        keyspace = shared_keyspace(AggregateLayout.USER_IN_PARTITION)
+        site = Site(ports, make_environment(), keyspace, logs, {**FAST, **SETTINGS}, workers=1)
+        with site, cls(site) as made:
+            yield made
+
     def __enter__(self) -> Self:
         for proxy in (self.cassandra, self.kafka, self.ledger):
             self._proxies.enter_context(proxy)
@@ -66,19 +94,25 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # its servers vanish with the proxies
-        self.far.kill()
+        self.clear()
         self._proxies.close()
+
+    def clear(self) -> None:
+        """Kill both workers and throw away what the proxies hold; the bridge goes on."""
+        for worker in (self.far, self.near):
+            worker.kill()
+        for proxy in (self.cassandra, self.kafka, self.ledger):
+            proxy.forget_faults()
 
     def add_learner(self, *, completed: int = len(CONTENTS), **cells: object) -> Learner:
         """Make a learner who has opened both contents of a course and completed so many of them; not asked for yet.
 
-        `cells` are cells of the enrolment, whose status is 1 otherwise.
+        `cells` are cells of the enrolment, whose status is 1 otherwise; it was written an hour ago.
         """
         learner = new_learner()
         self.site.relations.fill(course_of_units(learner.course, {f"unit-of-{learner.course}": set(CONTENTS)}))
         self.complete(learner, completed)
-        self.site.tables.add_enrolments([learner], **cells)
+        self.site.tables.add_enrolments([learner], stamp_us=now_us() - _HOUR_US, **cells)
         return learner
 
     def complete(self, learner: Learner, completed: int = len(CONTENTS)) -> None:
@@ -94,6 +128,18 @@ class Stage:
         """Give the completedon that the ledger holds as a debt, None where none is recorded."""
         found = [on for on in self.site.entry_fields("owed") if on]
         return int(found[0]) if found else None
+
+    def reads_back(self, learner: Learner) -> Matches:
+        """Match the reads of a learner's enrolment that follow the write of the completion."""
+
+        def is_after_the_write(request: Request) -> bool:
+            return (
+                enrolment_read(request)
+                and request.names(learner.user)
+                and any(completion_write(it) and it.names(learner.user) for it in self.cassandra.answered)
+            )
+
+        return is_after_the_write
 
     def wait_settled(self) -> None:
         """Wait until nothing is open."""

@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devstack.ports import Ports
 from devstack.stack import Stack
+from tests.conftest import MakeEnvironment, MakeKeyspace
 from tests.faults.conftest import MakeSite
 from tests.faults.site import Site
 from tests.faults.stage import LIMIT, SETTINGS, Stage
-from tests.support.cassandra_proxy import Request, aggregate_write, completion_write, enrolment_read
+from tests.support.cassandra_proxy import aggregate_write, completion_write
 from tests.support.checks import check_announced_once
 from tests.support.events import certificate_learner
 from tests.support.installation import new_learner, unique
@@ -26,10 +29,18 @@ from tests.support.waiting import wait_until
 HOLD, KEEP = Treatment.HOLD_REQUEST, Treatment.HOLD_ANSWER
 
 
-@pytest.fixture
-def stage(make_site: MakeSite) -> Iterator[Stage]:
-    with Stage(make_site(SETTINGS, workers=1)) as made:
+@pytest.fixture(scope="module")
+def shared_stage(
+    ports: Ports, make_environment: MakeEnvironment, shared_keyspace: MakeKeyspace, logs: Path
+) -> Iterator[Stage]:
+    with Stage.opened(ports, make_environment, shared_keyspace, logs) as made:
         yield made
+
+
+@pytest.fixture
+def stage(shared_stage: Stage) -> Iterator[Stage]:
+    yield shared_stage
+    shared_stage.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,7 @@ class Step:
     """
 
     name: str
-    hold: Callable[[Stage], Fault[Any]]
+    hold: Callable[[Stage, Learner], Fault[Any]]
     is_owed: bool = True
     is_written: bool = True
     is_certified: bool = False
@@ -50,56 +61,54 @@ class Step:
     comes_again: bool = True
 
 
-def _read_back(stage: Stage) -> Fault[Any]:
-    def is_after_the_write(request: Request) -> bool:
-        return enrolment_read(request) and any(completion_write(it) for it in stage.cassandra.answered)
-
-    return stage.cassandra.fault(HOLD, is_after_the_write)
-
-
 STEPS = [
     Step(
         "before the aggregates are written",
-        lambda stage: stage.cassandra.fault(HOLD, aggregate_write),
+        lambda stage, _: stage.cassandra.fault(HOLD, aggregate_write),
         is_owed=False,
         is_written=False,
     ),
     Step(
         "before the debt is recorded",
-        lambda stage: stage.ledger.fault(HOLD, ledger_step("owe")),
+        lambda stage, _: stage.ledger.fault(HOLD, ledger_step("owe")),
         is_owed=False,
         is_written=False,
     ),
     Step(
         "before the enrolment is written",
-        lambda stage: stage.cassandra.fault(HOLD, completion_write),
+        lambda stage, _: stage.cassandra.fault(HOLD, completion_write),
         is_written=False,
     ),
     Step(
         "before the write is answered",
-        lambda stage: stage.cassandra.fault(KEEP, completion_write),
+        lambda stage, _: stage.cassandra.fault(KEEP, completion_write),
         can_come_late=False,
         comes_again=False,
     ),
-    Step("before the completion is read back", _read_back, can_come_late=False, comes_again=False),
+    Step(
+        "before the completion is read back",
+        lambda stage, learner: stage.cassandra.fault(HOLD, stage.reads_back(learner)),
+        can_come_late=False,
+        comes_again=False,
+    ),
     Step(
         "before Kafka has the certificate",
-        lambda stage: stage.kafka.fault(HOLD, produce_to(stage.site.certificate_topic)),
+        lambda stage, _: stage.kafka.fault(HOLD, produce_to(stage.site.certificate_topic)),
     ),
     Step(
         "before Kafka confirms the certificate",
-        lambda stage: stage.kafka.fault(KEEP, produce_to(stage.site.certificate_topic)),
+        lambda stage, _: stage.kafka.fault(KEEP, produce_to(stage.site.certificate_topic)),
         is_certified=True,
         can_come_late=False,
     ),
     Step(
         "between the certificate and the audit event",
-        lambda stage: stage.kafka.fault(HOLD, produce_to(stage.site.audit_topic)),
+        lambda stage, _: stage.kafka.fault(HOLD, produce_to(stage.site.audit_topic)),
         is_certified=True,
     ),
     Step(
         "before the request is settled",
-        lambda stage: stage.ledger.fault(HOLD, ledger_step("settle")),
+        lambda stage, _: stage.ledger.fault(HOLD, ledger_step("settle")),
         is_certified=True,
     ),
 ]
@@ -124,7 +133,7 @@ def _reach(stage: Stage, learner: Learner, step: Step, fault: Fault[Any], times:
 
 def _kill(stage: Stage, learner: Learner, step: Step, times: int = 1) -> Fault[Any]:
     """Kill the far worker at the step so many times; gives the trouble that still holds what it had on its way."""
-    fault = step.hold(stage)
+    fault = step.hold(stage, learner)
     stage.site.send(learner)
     for time in range(1, times + 1):
         stage.far.start()

@@ -159,8 +159,7 @@ class Relay(ABC, Generic[R]):
         self._closed.set()
         self._thread.join()
         self._listener.close()
-        for fault in self._faults:
-            fault.forget()
+        self.forget_faults()
         for link in self._links:
             link.hang_up()
             link.client.close()
@@ -181,6 +180,12 @@ class Relay(ABC, Generic[R]):
     def fault_for(self, request: R) -> Fault[R] | None:
         """Find the trouble that this request meets; of several the one that began first."""
         return next((fault for fault in self._faults if fault.takes(request)), None)
+
+    def forget_faults(self) -> None:
+        """End every trouble, and throw away what is held."""
+        for fault in self._faults:
+            fault.forget()
+        self._faults = []
 
     @abstractmethod
     def pass_requests(self, link: Link) -> None:
