@@ -30,7 +30,7 @@ _HOUR_US = 3_600_000_000
 
 #: Leases end soon, so that another worker goes on soon; each request is a task of its own.
 SETTINGS = {
-    "LEDGER_LEASE": "2",
+    "LEDGER_LEASE": "3",
     "LEDGER_SWEEP_AFTER": "2",
     "LEDGER_SWEEP_INTERVAL": "0.1",
     "RETRY_BACKOFF_FIRST": "0.2",

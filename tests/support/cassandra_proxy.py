@@ -135,6 +135,8 @@ class CassandraProxy(Relay[Request]):
                 self._awaited[place] = request, lambda it: keep_answer(fault, request, lambda: answer_with(it))
                 give()
             case Treatment.REFUSE:
+                # the server has no answer to give
+                del self._awaited[place]
                 answer_with(_error_frame(place[1], self.error))
                 fault.note(request)
 
