@@ -7,7 +7,6 @@ first the aggregates, last the enrolment, and the proxy knows each statement's C
 
 import socket
 import struct
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,19 +76,19 @@ def enrolment_read(request: Request) -> bool:
 class CassandraProxy(Relay[Request]):
     """Passes everything on between its clients and a Cassandra of one node; use it as a context manager.
 
-    Give clients 127.0.0.1 and `port`. `passed` holds every write that Cassandra was given, in their order. `error` is
-    the code of the answer that `Treatment.REFUSE` gives.
+    Give clients 127.0.0.1 and `port`. `passed` holds every write that Cassandra was given, `answered` those that it
+    answered, each in their order. `error` is the code of the answer that `Treatment.REFUSE` gives.
     """
 
     def __init__(self, cassandra_port: int, error: int = WRITE_TIMEOUT) -> None:
         super().__init__(cassandra_port)
         self.error = error
         self.passed: list[Request] = []
+        self.answered: list[Request] = []
         # the ids are made of keyspace and text, so they are the same on every connection
         self._texts: dict[bytes, str] = {}
-        self._lock = threading.Lock()
         self._preparing: dict[tuple[int, bytes], str] = {}
-        self._awaited: dict[tuple[int, bytes], Callable[[bytes], None]] = {}
+        self._awaited: dict[tuple[int, bytes], tuple[Request, Callable[[bytes], object]]] = {}
 
     @property
     def settings(self) -> dict[str, str]:
@@ -102,25 +101,43 @@ class CassandraProxy(Relay[Request]):
             self._pass_request(link, frame)
 
     def _pass_request(self, link: Link, frame: bytes) -> None:
-        opcode, stream, body = frame[4], frame[2:4], frame[9:]
-        place = (id(link), stream)
+        opcode, place, body = frame[4], (id(link), frame[2:4]), frame[9:]
         if opcode == _PREPARE:
             self._preparing[place] = _long_string(body, 0)[0]
         request = self._request(opcode, body)
-        fault = None if request is None else self.fault_for(request)
-        if request is None or fault is None:
-            self._give(link, request, frame)
+        if request is None:
+            link.to_server(frame)
+        else:
+            self._pass_rows(link, place, request, frame)
+
+    def _pass_rows(self, link: Link, place: tuple[int, bytes], request: Request, frame: bytes) -> None:
+        """Pass on what reads or writes rows, unless it meets a fault."""
+
+        def give() -> None:
+            if request.is_write:
+                self.passed.append(request)
+            link.to_server(frame)
+
+        def answer_with(answer: bytes) -> None:
+            link.to_client(answer)
+
+        self._awaited[place] = request, answer_with
+        fault = self.fault_for(request)
+        if fault is None:
+            give()
             return
         match fault.treatment:
             case Treatment.HOLD_REQUEST:
-                fault.note(request, lambda: self._give(link, request, frame))
-            case Treatment.HOLD_ANSWER | Treatment.DROP_ANSWER:
-                self._awaited[place] = lambda answer: keep_answer(fault, request, lambda: link.to_client(answer))
-                self._give(link, request, frame)
+                fault.note(request, give)
             case Treatment.DROP_REQUEST:
                 fault.note(request)
+            case Treatment.HOLD_ANSWER | Treatment.DROP_ANSWER:
+                self._awaited[place] = request, lambda it: keep_answer(fault, request, lambda: answer_with(it))
+                give()
             case Treatment.REFUSE:
-                link.to_client(_error_frame(stream, self.error))
+                # the server has no answer to give
+                del self._awaited[place]
+                answer_with(_error_frame(place[1], self.error))
                 fault.note(request)
 
     def pass_answers(self, link: Link) -> None:
@@ -130,18 +147,10 @@ class CassandraProxy(Relay[Request]):
             text = self._preparing.pop((id(link), stream), None)
             if text is not None and opcode == _RESULT and struct.unpack_from(">i", body)[0] == _PREPARED:
                 self._texts[_short_bytes(body, 4)[0]] = text
-            answered = self._awaited.pop((id(link), stream), None)
-            if answered is not None:
-                answered(frame)
-            else:
-                # a client that has gone may have left a write on its way here, so the server is heard to its end
-                link.to_client(frame)
-
-    def _give(self, link: Link, request: Request | None, frame: bytes) -> None:
-        if request is not None and request.is_write:
-            with self._lock:
-                self.passed.append(request)
-        link.to_server(frame)
+            request, pass_on = self._awaited.pop((id(link), stream), (None, link.to_client))
+            if request is not None and request.is_write:
+                self.answered.append(request)
+            pass_on(frame)
 
     def _request(self, opcode: int, body: bytes) -> Request | None:
         if opcode == _QUERY:

@@ -219,6 +219,12 @@ class Installation:
         keys = list(self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
         return sum(self.redis.hget(key, "state") == b"claimed" for key in keys)
 
+    def entry_fields(self, name: str) -> list[str | None]:
+        """Of each open entry of the ledger what this field holds, None where it isn't set."""
+        keys = list(self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
+        values = [self.redis.hget(key, name) for key in keys]
+        return [value.decode() if isinstance(value, bytes) else None for value in values]
+
     def leftovers(self) -> list[str]:
         """Keys of the ledger that belong to requests; none may be left when all are settled."""
         kept = ("count", "epoch", "paid:", "swept", "breaker", "rewind")

@@ -96,12 +96,14 @@ def keep_answer(fault: Fault[R], request: R, go_on: Callable[[], object]) -> Non
 class Link:
     """One client's connection and the one to the server that belongs to it.
 
-    What a fault holds of a client that has gone can still reach the server, as a packet on its way does.
+    `is_abandoned` when the client has gone. What a fault holds of it can still reach the server, as a packet on its way
+    does.
     """
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client = client
         self.server = server
+        self.is_abandoned = False
         self._writing = {client: threading.Lock(), server: threading.Lock()}
 
     def to_server(self, data: bytes) -> bool:
@@ -159,8 +161,7 @@ class Relay(ABC, Generic[R]):
         self._closed.set()
         self._thread.join()
         self._listener.close()
-        for fault in self._faults:
-            fault.forget()
+        self.forget_faults()
         for link in self._links:
             link.hang_up()
             link.client.close()
@@ -181,6 +182,15 @@ class Relay(ABC, Generic[R]):
     def fault_for(self, request: R) -> Fault[R] | None:
         """Find the trouble that this request meets; of several the one that began first."""
         return next((fault for fault in self._faults if fault.takes(request)), None)
+
+    def forget_faults(self) -> None:
+        """End every trouble, and throw away what is held."""
+        for fault in self._faults:
+            fault.forget()
+        self._faults = []
+        for link in self._links:
+            if link.is_abandoned:
+                link.hang_up()
 
     @abstractmethod
     def pass_requests(self, link: Link) -> None:
@@ -212,6 +222,7 @@ class Relay(ABC, Generic[R]):
 
     def _serve_client(self, link: Link) -> None:
         self.pass_requests(link)
+        link.is_abandoned = True
         if not self._may_come_late():
             hang_up(link.server)
 

@@ -82,14 +82,27 @@ class Tables:
             [(*learner.ids, content, status) for learner, rows in contents.items() for content, status in rows.items()],
         )
 
-    def add_enrolments(self, learners: Iterable[Learner], **cells: object) -> None:
-        """Write an enrolment for each learner: status 1, everything that belongs to others, and `cells`."""
+    def add_enrolments(self, learners: Iterable[Learner], *, stamp_us: int | None = None, **cells: object) -> None:
+        """Write an enrolment for each learner: status 1, everything that belongs to others, and `cells`.
+
+        `stamp_us` is their write time in microseconds; None means now.
+        """
         values = {"status": 1, **OTHERS_CELLS, **cells}
         names = ", ".join(["userid", "courseid", "batchid", *values])
         marks = ", ".join("?" for _ in range(3 + len(values)))
+        stamp = "" if stamp_us is None else f" USING TIMESTAMP {stamp_us}"
         self._write(
-            f"INSERT INTO user_enrolments ({names}) VALUES ({marks})",  # noqa: S608 - names of columns
+            f"INSERT INTO user_enrolments ({names}) VALUES ({marks}){stamp}",  # noqa: S608 - names of columns
             [(*learner.ids, *values.values()) for learner in learners],
+        )
+
+    def set_cells(self, learner: Learner, stamp_us: int, **cells: object) -> None:
+        """Write these cells of an enrolment with this write time, in microseconds, as another job does."""
+        names = ", ".join(f"{name} = ?" for name in cells)
+        self._write(
+            f"UPDATE user_enrolments USING TIMESTAMP ? SET {names}"  # noqa: S608 - names of columns
+            " WHERE userid = ? AND courseid = ? AND batchid = ?",
+            [(stamp_us, *cells.values(), *learner.ids)],
         )
 
     def add_aggregates(self, learner: Learner, activity_id: str, values: Mapping[str, float]) -> None:

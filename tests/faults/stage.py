@@ -1,0 +1,179 @@
+"""A site on which one worker can be frozen or killed at exactly one step, while another sees the servers directly."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from devstack.ports import Ports
+from devstack.schema import AggregateLayout
+from tests.conftest import MakeEnvironment, MakeKeyspace
+from tests.faults.site import FAST, Site
+from tests.support.cassandra_proxy import CassandraProxy, Matches, Request, completion_write, enrolment_read
+from tests.support.checks import progress_of
+from tests.support.events import check_audit, check_certificate
+from tests.support.installation import new_learner
+from tests.support.kafka_proxy import KafkaProxy
+from tests.support.redis_proxy import RedisProxy
+from tests.support.relations import course_of_units
+from tests.support.tables import Learner, Row
+from tests.support.waiting import wait_until
+
+#: How long a step may take to come, or everything to be done, in seconds: leases, sweeps and a slow machine included.
+LIMIT = 120.0
+
+CONTENTS = ("a", "b")
+
+_HOUR_US = 3_600_000_000
+
+#: Leases end soon, so that another worker goes on soon; each request is a task of its own.
+SETTINGS = {
+    "LEDGER_LEASE": "3",
+    "LEDGER_SWEEP_AFTER": "2",
+    "LEDGER_SWEEP_INTERVAL": "0.1",
+    "RETRY_BACKOFF_FIRST": "0.2",
+    "BRIDGE_GROUP_SIZE": "1",
+    # a held request is not to be given up before the test lets it go
+    "LMS_CASSANDRA_TIMEOUT": "60",
+    "KAFKA_TIMEOUT": "60",
+    "REDIS_TIMEOUT": "60",
+}
+
+
+def now_us() -> int:
+    """Give the time in microseconds."""
+    return time.time_ns() // 1000
+
+
+class Stage:
+    """Proxies before all servers, a `far` worker behind them and a `near` one that uses none; neither runs at first.
+
+    Args:
+        site: has one worker, which becomes the near one; the bridge starts with the block.
+
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.cassandra = CassandraProxy(site.ports.cassandra)
+        self.kafka = KafkaProxy(site.ports.kafka)
+        self.ledger = RedisProxy(site.ports.redis)
+        self.near = site.worker
+        self.far = site.add_worker(
+            settings={
+                **self.cassandra.settings,
+                "KAFKA_BROKER_SERVERS": self.kafka.bootstrap,
+                "LEDGER_REDIS_URL": self.ledger.url,
+            }
+        )
+        self._proxies = ExitStack()
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls,
+        ports: Ports,
+        make_environment: MakeEnvironment,
+        shared_keyspace: MakeKeyspace,
+        logs: Path,
+    ) -> Iterator[Self]:
+        """Make a stage, on a site of its own, that many tests may share."""
+        keyspace = shared_keyspace(AggregateLayout.USER_IN_PARTITION)
+        site = Site(ports, make_environment(), keyspace, logs, {**FAST, **SETTINGS}, workers=1)
+        with site, cls(site) as made:
+            yield made
+
+    def __enter__(self) -> Self:
+        for proxy in (self.cassandra, self.kafka, self.ledger):
+            self._proxies.enter_context(proxy)
+        self.site.run(self.site.bridge)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+        self._proxies.close()
+
+    def clear(self) -> None:
+        """Kill both workers and throw away what the proxies hold; the bridge goes on."""
+        for worker in (self.far, self.near):
+            worker.kill()
+        for proxy in (self.cassandra, self.kafka, self.ledger):
+            proxy.forget_faults()
+
+    def add_learner(self, *, completed: int = len(CONTENTS), **cells: object) -> Learner:
+        """Make a learner who has opened both contents of a course and completed so many of them; not asked for yet.
+
+        `cells` are cells of the enrolment, whose status is 1 otherwise; it was written an hour ago.
+        """
+        learner = new_learner()
+        self.site.relations.fill(course_of_units(learner.course, {f"unit-of-{learner.course}": set(CONTENTS)}))
+        self.complete(learner, completed)
+        self.site.tables.add_enrolments([learner], stamp_us=now_us() - _HOUR_US, **cells)
+        return learner
+
+    def complete(self, learner: Learner, completed: int = len(CONTENTS)) -> None:
+        """Let the learner complete so many contents."""
+        statuses = {content: 2 if number < completed else 1 for number, content in enumerate(CONTENTS)}
+        self.site.tables.add_consumption({learner: statuses})
+
+    def wait_certified(self, learner: Learner, count: int = 1) -> None:
+        """Wait until so many certificate events of the learner lie on the topic."""
+        wait_until("the certificate event", lambda: len(self.site.announced(learner).certificates) >= count, LIMIT)
+
+    def owed_on(self) -> int | None:
+        """Give the completedon that the ledger holds as a debt, None where none is recorded."""
+        found = [on for on in self.site.entry_fields("owed") if on]
+        return int(found[0]) if found else None
+
+    def reads_back(self, learner: Learner) -> Matches:
+        """Match the reads of a learner's enrolment that follow the write of the completion."""
+
+        def is_after_the_write(request: Request) -> bool:
+            return (
+                enrolment_read(request)
+                and request.names(learner.user)
+                and any(completion_write(it) and it.names(learner.user) for it in self.cassandra.answered)
+            )
+
+        return is_after_the_write
+
+    def wait_settled(self) -> None:
+        """Wait until nothing is open."""
+        self.site.wait_settled(LIMIT)
+
+    def row(self, learner: Learner) -> Row:
+        """Give the learner's enrolment, which must be there."""
+        row = self.site.tables.enrolment(learner)
+        assert row is not None
+        return row
+
+    def check_completed(self, learner: Learner, *, completed_on: int | None = None) -> Row:
+        """Insist on a completion that is whole: rows, at least one event of each kind, and one mid for all repeats."""
+        row = self.row(learner)
+        assert progress_of(self.site, learner) == (2, len(CONTENTS), dict.fromkeys(CONTENTS, 2))
+        assert completed_on in {None, row["completedon"]}
+        count = float(len(CONTENTS))
+        expected = {learner.course: count, f"unit-of-{learner.course}": count}
+        assert self.site.tables.completed_counts(learner) == expected
+        announced = self.site.announced(learner)
+        assert announced.certificates
+        assert announced.audits
+        for certificate in announced.certificates:
+            check_certificate(certificate, learner, row["completedon"])
+        for audit in announced.audits:
+            check_audit(audit, learner)
+        assert len({record.event["mid"] for record in announced.certificates}) == 1
+        assert len({record.event["mid"] for record in announced.audits}) == 1
+        assert self.site.failures(learner) == []
+        return row
+
+    def check_completed_once(self, learner: Learner) -> Row:
+        """Insist on the same, and that each event lies there once."""
+        row = self.check_completed(learner)
+        announced = self.site.announced(learner)
+        assert (len(announced.certificates), len(announced.audits)) == (1, 1)
+        return row
