@@ -3,18 +3,23 @@
 Free of pytest: longer runs outside the tests use it too.
 """
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from types import TracebackType
 from typing import Self
+
+import redis
+from confluent_kafka import KafkaException
 
 from tests.faults.plan import Kind, plan
 from tests.faults.verdict import Sightings, Verdict, judge
 from tests.support.events import encoded, sync_event
 from tests.support.installation import Installation
 from tests.support.kafka import Sender
+from tests.support.relations import CourseTree
 from tests.support.tables import Learner, Row
 from tests.support.waiting import wait_until
 
@@ -24,6 +29,8 @@ _LOOKS_EVERY = 0.1
 _AT_ONCE = 200
 #: How many requests may await Kafka's word.
 _MOST_AT_ONCE = 2_000
+#: How long Kafka may be away while something is sent, in seconds.
+_OUTAGE_LIMIT = 180.0
 
 
 class Sending:
@@ -108,20 +115,25 @@ class Load:
         self._began_ms = time.time() * 1000
         return self
 
+    @property
+    def trees(self) -> list[CourseTree]:
+        """The relation sets of the load's courses."""
+        return list(self._trees)
+
     def send_all(self, site: Installation) -> None:
         """Send every request that is not sent yet."""
         self.send_some(site, len(self.waiting))
 
     def send_some(self, site: Installation, count: int) -> None:
         """Send the next `count` requests, or as many as are left."""
-        sender = Sender(site.ports.bootstrap, site.input_topic)
+        sender = _SteadySender(site)
         some = self._take(count)
         for at in range(0, len(some), _MOST_AT_ONCE):
             self._send(sender, some[at : at + _MOST_AT_ONCE])
 
     def at_rate(self, site: Installation, per_second: float) -> Sending:
         """Send the requests from a thread, so many a second; use it as a context."""
-        sender = Sender(site.ports.bootstrap, site.input_topic)
+        sender = _SteadySender(site)
         began, sent_before = time.monotonic(), self.sent
 
         def step() -> bool:
@@ -136,10 +148,10 @@ class Load:
 
         When all requests are sent, learners drawn at random click once more.
         """
-        sender = Sender(site.ports.bootstrap, site.input_topic)
+        sender = _SteadySender(site)
 
         def step() -> bool:
-            if sum(site.behind().values()) + site.open_count() < backlog:
+            if _unsettled(site) < backlog:
                 some = self._take(at_once)
                 some += self._random.choices(self.learners, k=at_once - len(some))
                 self._send(sender, some)
@@ -162,6 +174,37 @@ class Load:
         taken, self.waiting = self.waiting[:count], self.waiting[count:]
         return taken
 
-    def _send(self, sender: Sender, learners: list[Learner]) -> None:
+    def _send(self, sender: "_SteadySender", learners: list[Learner]) -> None:
         sender.send((learner.user.encode(), encoded(sync_event(learner))) for learner in learners)
         self.sent += len(learners)
+
+
+class _SteadySender:
+    """Sends through outages: what Kafka did not confirm in time is sent again, as by a learner who clicks again."""
+
+    def __init__(self, site: Installation) -> None:
+        self._place = site.ports.bootstrap, site.input_topic
+        self._sender = Sender(*self._place)
+
+    def send(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        """Send (key, value) pairs; raises AssertionError when Kafka does not take them for long."""
+        kept = list(records)
+        deadline = time.monotonic() + _OUTAGE_LIMIT
+        while True:
+            try:
+                self._sender.send(kept)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+                # a client that was told of no brokers may never find one again (librdkafka, issue 5301)
+                self._sender = Sender(*self._place)
+            else:
+                return
+
+
+def _unsettled(site: Installation) -> float:
+    """Count the requests that are not settled; beyond all bounds while a server that must be asked is away."""
+    try:
+        return sum(site.behind().values()) + site.open_count()
+    except (redis.RedisError, KafkaException, TimeoutError, AssertionError):
+        return math.inf

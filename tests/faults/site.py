@@ -31,9 +31,6 @@ FAST: Mapping[str, str] = {
 #: How long a process may take to be up and at work, in seconds; machines of a CI are slow.
 UP_LIMIT = 120.0
 
-#: A process that ends by itself so often is broken, and starting it again and again shows nothing.
-MOST_RESTARTS = 30
-
 
 class Site(Installation):
     """An installation whose processes are started again when they end unasked, as operators run them.
@@ -67,8 +64,8 @@ class Site(Installation):
             self.add_bridge()
         #: How often each process, by its name, ended by itself and was started again.
         self.restarts: Counter[str] = Counter()
-        #: How often one of them may do so.
-        self.most_restarts = MOST_RESTARTS
+        #: A process that ends by itself more often is broken, and starting it again and again shows nothing.
+        self.most_restarts = 30
         #: How often each process was killed by us.
         self.kills: Counter[str] = Counter()
         self._wanted: list[Process] = []
@@ -155,6 +152,17 @@ class Site(Installation):
             return look()
 
         wait_until(what, watched, limit)
+
+    def _is_settled(self) -> bool:
+        # Redis may have forgotten what was open: as long as no bridge has gone back for it, nothing is settled
+        return self._is_marked_now() and super()._is_settled()
+
+    def _is_marked_now(self) -> bool:
+        """Say whether every commit was made under the present life of the ledger's Redis."""
+        marks = self._offsets.marks().values()
+        epoch = self.redis.get(self._ledger_prefix + "epoch") or b""
+        present = epoch.decode(), self.redis.info("server")["run_id"]
+        return all((mark.get("epoch"), mark.get("run")) == present for mark in marks)
 
     def work_done(self, process: Process) -> float:
         """How many records a bridge took, or requests a worker settled, since its start; -1 while it is not up."""

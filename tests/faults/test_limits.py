@@ -6,8 +6,8 @@ from pathlib import Path
 
 from devstack.ports import HOST, free_port
 from tests.faults.conftest import MakeSite
+from tests.faults.poisonous import POISON, innocents_and
 from tests.faults.site import Site
-from tests.faults.test_poison import POISON, innocents_and
 from tests.support.installation import new_learner, unique
 from tests.support.relations import course_of_units
 from tests.support.tables import Learner

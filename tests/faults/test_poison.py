@@ -1,19 +1,14 @@
 """Requests that always raise, hang or kill their process: they alone end on the failed topic."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.faults.conftest import MakeSite
+from tests.faults.poisonous import POISON, innocents_and
 from tests.faults.site import Site
-from tests.support.installation import unique
-from tests.support.relations import course_of_units
 from tests.support.tables import Learner
 from tests.support.waiting import wait_until
 
-POISON = str(Path(__file__).with_name("poison"))
 LIMIT = 150.0
-INNOCENTS = 120
 
 SETTINGS = {
     "PYTHONPATH": POISON,
@@ -25,17 +20,6 @@ SETTINGS = {
     "ATTEMPT_LIMIT": "5",
     "BRIDGE_GROUP_SIZE": "25",
 }
-
-
-def innocents_and(site: Site, poison: list[str], innocents: int = INNOCENTS) -> tuple[list[Learner], list[Learner]]:
-    """Write a completed course for everybody; gives the innocent and the poisonous learners."""
-    course, batch = unique("do"), unique("batch")
-    site.relations.fill(course_of_units(course, {"unit": {"a"}}))
-    innocent = [Learner(unique("user"), course, batch) for _ in range(innocents)]
-    poisonous = [Learner(unique(f"poison-{harm}"), course, batch) for harm in poison]
-    site.tables.add_consumption({learner: {"a": 2} for learner in [*innocent, *poisonous]})
-    site.tables.add_enrolments([*innocent, *poisonous])
-    return innocent, poisonous
 
 
 def check(site: Site, innocent: list[Learner], poisonous: list[Learner]) -> None:

@@ -8,8 +8,8 @@ from celery import Celery
 from reconciliation.model import Origin
 from reconciliation.requests import request_id
 from tests.faults.conftest import MakeSite
+from tests.faults.poisonous import POISON, innocents_and
 from tests.faults.site import Site
-from tests.faults.test_poison import POISON, innocents_and
 from tests.support.kafka import Sent
 from tests.support.waiting import wait_until
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from tests.faults.conftest import MakeSite
+from tests.faults.poisonous import innocents_and
 from tests.faults.site import Site
-from tests.faults.test_poison import innocents_and
 from tests.support.waiting import wait_until
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from devstack.ports import Ports
 from tests.faults.conftest import MakeSite
-from tests.faults.test_poison import innocents_and
+from tests.faults.poisonous import innocents_and
 from tests.support.cassandra_proxy import (
     OVERLOADED,
     WRITE_TIMEOUT,

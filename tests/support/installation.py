@@ -92,13 +92,9 @@ class Installation:
         self.bridges = [Process("bridge", BRIDGE, self.settings, logs / f"{environment}-bridge.log")]
         self.workers = [Process("worker", WORKER, self.settings, logs / f"{environment}-worker.log")]
         self.input_topic, self.failed_topic, self.audit_topic, self.certificate_topic = topic_names(environment)
-        self.failed = TopicReader(ports.bootstrap, self.failed_topic)
-        self.audits = TopicReader(ports.bootstrap, self.audit_topic)
-        self.certificates = TopicReader(ports.bootstrap, self.certificate_topic)
+        self._connect_kafka()
         self.tables = Tables(HOST, ports.cassandra, keyspace)
         self.relations = RelationSets(HOST, ports.redis, relation_database)
-        self._sender = Sender(ports.bootstrap, self.input_topic)
-        self._offsets = GroupOffsets(ports.bootstrap, self.input_topic, self.group_id)
         # the ledger's and the broker's; the client's types allow for decoded answers, which we don't ask for
         self.redis: Any = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=20)
 
@@ -151,6 +147,16 @@ class Installation:
             for part in (self.failed, self.audits, self.certificates, self.tables, self.relations):
                 part.close()
             self.redis.close()
+
+    def reconnect_kafka(self) -> None:
+        """Make our own clients of Kafka anew after it was away.
+
+        One that was told of no brokers, as happens while they come back, may never find one again (librdkafka, issue
+        5301).
+        """
+        for reader in (self.failed, self.audits, self.certificates):
+            reader.close()
+        self._connect_kafka()
 
     def end(self) -> None:
         """End all processes with SIGTERM and insist on exit code 0."""
@@ -261,6 +267,14 @@ class Installation:
     @property
     def _ledger_prefix(self) -> str:
         return f"enrolment-reconciliation:{{{self.group_id}}}:"
+
+    def _connect_kafka(self) -> None:
+        bootstrap = self.ports.bootstrap
+        self.failed = TopicReader(bootstrap, self.failed_topic)
+        self.audits = TopicReader(bootstrap, self.audit_topic)
+        self.certificates = TopicReader(bootstrap, self.certificate_topic)
+        self._sender = Sender(bootstrap, self.input_topic)
+        self._offsets = GroupOffsets(bootstrap, self.input_topic, self.group_id)
 
     def _is_settled(self) -> bool:
         # in this order: what is committed is in the ledger already

@@ -184,11 +184,18 @@ class GroupOffsets:
 
     def committed(self) -> dict[int, int]:
         """For each partition the committed offset, where there is one."""
+        return {place.partition: place.offset for place in self._places()}
+
+    def marks(self) -> dict[int, dict[str, Any]]:
+        """For each partition that has a commit the metadata of it, which the bridge writes as JSON."""
+        return {place.partition: json.loads(place.metadata or "{}") for place in self._places()}
+
+    def _places(self) -> list[TopicPartition]:
         request = [ConsumerGroupTopicPartitions(self._group_id)]
         answer = wait_until("the group's coordinator", lambda: self._ask(request))
         assert answer is not None
         places = [place for place in answer.topic_partitions or [] if place.topic == self._topic]
-        return {place.partition: place.offset for place in places if place.offset >= 0}
+        return [place for place in places if place.offset >= 0]
 
     def _ask(self, request: list[ConsumerGroupTopicPartitions]) -> ConsumerGroupTopicPartitions | None:
         try:

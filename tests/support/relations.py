@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import redis
 
@@ -57,11 +58,23 @@ class RelationSets:
     def fill_sets(self, sets: Mapping[str, Collection[str]]) -> None:
         """Write these sets, given by their keys, in place of what stood there."""
         pipeline = self._redis.pipeline()
-        for key, members in sets.items():
-            pipeline.delete(key)
-            pipeline.sadd(key, *members)
+        _add(pipeline, sets)
+        pipeline.execute()
+
+    def replace_everything(self, *trees: CourseTree) -> None:
+        """Empty every database of this Redis, and write the sets of these courses, in one step."""
+        pipeline = self._redis.pipeline()
+        pipeline.flushall()
+        for tree in trees:
+            _add(pipeline, tree.sets)
         pipeline.execute()
 
     def remove(self, course: str, node: str, relation: str) -> None:
         """Remove one set."""
         assert self._redis.delete(f"{course}:{node}:{relation}") == 1
+
+
+def _add(pipeline: Any, sets: Mapping[str, Collection[str]]) -> None:
+    for key, members in sets.items():
+        pipeline.delete(key)
+        pipeline.sadd(key, *members)
