@@ -125,6 +125,19 @@ class Reconciler:
                 work.error = error
         return [self._result(work) for work in works]
 
+    def standing(self, completions: Sequence[Completion]) -> list[bool | None]:
+        """Say of each completion whether its row shows it now; None where the row can't be read."""
+        try:
+            rows = self._open_store().read_completions([completion.enrolment for completion in completions])
+        except ReconciliationError:
+            return [None for _ in completions]
+        return [
+            None
+            if isinstance(row, ReconciliationError)
+            else row is not None and (row.status, row.completed_on_ms) == (COMPLETED, completion.completed_on_ms)
+            for completion, row in zip(completions, rows, strict=True)
+        ]
+
     def _look(self, store: EnrolmentStore, works: Sequence[_Work]) -> None:
         """Read every learner; a row written not before our stamp is looked at again, then stamped above.
 

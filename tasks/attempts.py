@@ -21,7 +21,7 @@ from reconciliation.errors import (
 )
 from reconciliation.events import completion_mid
 from reconciliation.failed_topic import FailedTopic
-from reconciliation.model import Debt, DebtStatus, Failed, FinalFailure, Outcome
+from reconciliation.model import Completion, Debt, DebtStatus, Failed, FinalFailure, Outcome
 from reconciliation.reconciler import Reconciler
 from tasks.giving_up import Given, chance, give_up
 from tasks.isolation import Isolation, Unfinished
@@ -95,12 +95,15 @@ class AttemptRunner:
             return self._attempt(claims, held_by, holding) + Summary(stale=len(tickets) - len(claims))
 
     def _attempt(self, claims: Sequence[Claim], token: str, holding: Holding) -> Summary:
+        owed = {claim.entry_id: claim.owed_ms for claim in claims if claim.owed_ms is not None}
         known = [(claim, failure) for claim in claims if (failure := self._known_failure(claim)) is not None]
+        owing = self._owing(known, owed)
+        known = [(claim, failure) for claim, failure in known if claim.entry_id not in owing]
         condemned = {claim.entry_id for claim, _ in known}
         running = [claim for claim in claims if claim.entry_id not in condemned]
         isolated = [] if self._isolation is None else [claim for claim in running if claim.isolated]
         together = [claim for claim in running if claim not in isolated]
-        results = self._reconcile(together, token, holding)
+        results = self._reconcile(together, token, holding, owed)
         # settled first: what follows may wait for servers that others' failures are about
         done = [result for result in results if isinstance(result, Outcome)]
         self._settle_done(done, token, holding)
@@ -116,12 +119,18 @@ class AttemptRunner:
                 case FinalFailure():
                     new.append((claim, ended))
 
+        owing = self._owing(new, owed)
+        for claim, failure in new:
+            if claim.entry_id in owing:
+                delay = outage_delay(claim.waits, rules=self._rules, chance=chance())
+                reason = f"its completion is written and owed: {failure.code}: {failure.error}"
+                retries.append(RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, reason))
+        known += [(claim, failure) for claim, failure in new if claim.entry_id not in owing]
+
         def patiently(step: Callable[[], T]) -> T:
             return self._patiently(step, holding)
 
-        given_up = give_up(
-            self._ledger, self._failed_topic, [*known, *new], token, rules=self._rules, patiently=patiently
-        )
+        given_up = give_up(self._ledger, self._failed_topic, known, token, rules=self._rules, patiently=patiently)
         retries += given_up.waiting
         if retries:
             patiently(lambda: self._ledger.retry(retries, token))
@@ -141,6 +150,18 @@ class AttemptRunner:
             return FinalFailure(CRASHED, text, claim.attempts + claim.crashes, self._now_ms())
         return None
 
+    def _owing(self, failures: Sequence[Given], owed: Mapping[str, int]) -> set[str]:
+        """Tell which of these requests owe a completion that stands in its row: they are never given up.
+
+        The learner's row says completed then, and nobody else would announce it. One whose row can't be read may owe.
+        """
+        debtors = [claim for claim, _ in failures if claim.entry_id in owed]
+        if not debtors:
+            return set()
+        debts = [Completion(claim.request.enrolment, owed[claim.entry_id]) for claim in debtors]
+        standing = self._reconciler.standing(debts)
+        return {claim.entry_id for claim, stands in zip(debtors, standing, strict=True) if stands is not False}
+
     def _run_isolated(self, claim: Claim, token: str, holding: Holding) -> Summary | RetryLater | FinalFailure:
         """Run one attempt in a process of its own, which settles it by itself unless it is lost."""
         assert self._isolation is not None  # noqa: S101 - for the type checker: none is isolated otherwise
@@ -158,11 +179,15 @@ class AttemptRunner:
             return FinalFailure(CRASHED, text, claim.attempts + crashes, self._now_ms())
         return RetryLater(claim.entry_id, round(wait * 1000), Spends.CRASH, f"{CRASHED}: {ended.reason}")
 
-    def _reconcile(self, claims: Sequence[Claim], token: str, holding: Holding) -> list[Outcome | Failed]:
+    def _reconcile(
+        self, claims: Sequence[Claim], token: str, holding: Holding, owed: dict[str, int]
+    ) -> list[Outcome | Failed]:
+        """Reconcile these; what they record as owed on the way is added to `owed`."""
         if not claims:
             return []
 
         def record_debts(debts: Sequence[Debt]) -> Sequence[DebtStatus]:
+            owed.update((debt.entry_id, debt.completion.completed_on_ms) for debt in debts)
             return self._patiently(lambda: self._ledger.owe(debts, token), holding)
 
         try:

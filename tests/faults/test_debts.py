@@ -1,0 +1,43 @@
+"""A completion that is written is announced, however often and however its request fails meanwhile."""
+
+import psutil
+
+from tests.faults.conftest import MakeSite
+from tests.faults.stage import LIMIT, SETTINGS, Stage
+from tests.support.cassandra_proxy import completion_write
+from tests.support.kafka_proxy import produce_to
+from tests.support.relay import Treatment
+
+
+def test_a_request_that_ends_every_process_while_it_announces_is_not_given_up(make_site: MakeSite) -> None:
+    with Stage(make_site({**SETTINGS, "CRASH_ATTEMPTS": "1"}, workers=1)) as stage:
+        learner = stage.add_learner()
+        certificates, audits = (
+            stage.kafka.fault(Treatment.HOLD_REQUEST, produce_to(topic))
+            for topic in (stage.site.certificate_topic, stage.site.audit_topic)
+        )
+        stage.site.send(learner)
+        # among others' threads, then in a process of its own; the third one comes after as many as it may be
+        for kills in (1, 2, 3):
+            stage.far.start()
+            certificates.wait(kills, LIMIT)
+            family = psutil.Process(stage.far.pid).children(recursive=True)
+            stage.far.kill()
+            for child in family:
+                child.kill()
+        certificates.forget()
+        audits.forget()
+        assert stage.row(learner)["status"] == 2
+        stage.near.start()
+        stage.wait_settled()
+        stage.check_completed_once(learner)
+
+
+def test_a_last_try_whose_write_was_applied_is_not_the_last(make_site: MakeSite) -> None:
+    with Stage(make_site({**SETTINGS, "RETRY_ATTEMPTS": "1", "LMS_CASSANDRA_TIMEOUT": "2"}, workers=1)) as stage:
+        learner = stage.add_learner()
+        stage.far.start()
+        stage.cassandra.fault(Treatment.DROP_ANSWER, completion_write, most=1)
+        stage.site.send(learner)
+        stage.wait_settled()
+        stage.check_completed_once(learner)
