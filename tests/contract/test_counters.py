@@ -8,8 +8,7 @@ from reconciliation.counters import Counters
 def test_each_counter_is_exported_under_its_name() -> None:
     registry = CollectorRegistry()
     counters = Counters(registry)
-    for counter in vars(counters).values():
-        counter.inc(3)
+    counters.add(dict.fromkeys(counters.read(), 3.0))
 
     lines = generate_latest(registry).decode().splitlines()
 
@@ -30,6 +29,15 @@ def test_each_counter_is_exported_under_its_name() -> None:
             "cert_issue_events_count",
         )
     )
+
+
+def test_what_another_process_counted_is_added() -> None:
+    here, there = Counters(CollectorRegistry()), Counters(CollectorRegistry())
+    here.db_reads.inc(2)
+    there.db_reads.inc(3)
+    there.certificate_events.inc()
+    here.add({**there.read(), "a counter of a newer release": 9})
+    assert here.read() == {**dict.fromkeys(here.read(), 0.0), "db_read_count": 5.0, "cert_issue_events_count": 1.0}
 
 
 def test_two_sets_of_counters_do_not_meet() -> None:

@@ -64,7 +64,7 @@ def test_every_connection_goes_through_the_proxy(
 
 
 @pytest.mark.parametrize("error", [WRITE_TIMEOUT, OVERLOADED], ids=["write timeout", "overloaded"])
-def test_a_write_outage_leaves_reads_alone(
+def test_a_write_outage_leaves_reads_alone_and_is_an_outage(
     far_store: EnrolmentStore, proxy: CassandraProxy, key: EnrolmentKey, database: Database, error: int
 ) -> None:
     proxy.error = error
@@ -72,10 +72,12 @@ def test_a_write_outage_leaves_reads_alone(
         assert isinstance(_complete(far_store, key), StoreUnavailable)
         assert isinstance(_aggregate(far_store, key), StoreUnavailable)
         assert far_store.read_completions([key]) == [None]
-        far_store.probe()
+        with pytest.raises(StoreUnavailable, match="answers no writes"):
+            far_store.probe()
     assert len(fault.seen) >= 2
     assert proxy.passed == []
 
+    far_store.probe()
     assert _complete(far_store, key) is None
     assert database.enrolment(key).status == COMPLETED
 
