@@ -53,7 +53,7 @@ class Soak:
     Args:
         console: what is told goes here.
         seed: what everything but ids and moments is drawn from.
-        learners: how many learners the load has; they click again and again.
+        learners: how many learners a load has; when all of them have clicked, others come.
         backlog: how many requests stand open at least, so that everybody is busy.
         poison: how many requests are poison.
 
@@ -66,6 +66,7 @@ class Soak:
         self._learners = learners
         self._backlog = backlog
         self._harms = [HARMS[number % len(HARMS)] for number in range(poison)]
+        self._loads: list[Load] = []
         self._began = time.monotonic()
 
     def run(self, stack: Stack, logs: Path, minutes: float, workers: int, bridges: int) -> Result:
@@ -78,43 +79,60 @@ class Soak:
             after.enter_context(site)
             # Celery may end a busy worker at each outage of its broker, and there are many
             site.most_restarts = sys.maxsize
-            load = Load(self._seed, self._learners).prepare(site)
             _, poisonous = innocents_and(site, self._harms, innocents=0)
             mischief = Mischief(self._random, stack, site, self._tell)
             problem = ""
             try:
-                self._trouble(site, load, mischief, list(poisonous), minutes * 60)
+                self._trouble(site, mischief, list(poisonous), minutes * 60)
                 self._tell("no more faults: let everything settle")
                 site.wait_settled(SETTLE_LIMIT)
                 self._tell("everything is settled")
             except AssertionError as error:
                 problem = str(error)
                 self._tell(problem.splitlines()[0])
-            result = judge(site, load, mischief, poisonous, self._seed, problem)
+            result = judge(site, self._loads, mischief, poisonous, self._seed, problem)
             if not result.is_well:
-                write_evidence(site, load, logs / "evidence.json")
+                write_evidence(site, self._loads, logs / "evidence.json")
                 for process in site.processes:
                     process.kill()  # in whatever state they are, no orderly end is to be expected
         return result
 
-    def _trouble(self, site: Site, load: Load, mischief: Mischief, poison: list[Learner], seconds: float) -> None:
+    def _trouble(self, site: Site, mischief: Mischief, poison: list[Learner], seconds: float) -> None:
+        load = self._next_load(site)
         site.start()
-        with load.keep_busy(site, self._backlog):
-            wait_flowing(site, limit=FLOW_LIMIT)
-            self._tell(f"{len(site.bridges)} bridges and {len(site.workers)} workers are busy")
-            ends = time.monotonic() + seconds
-            while time.monotonic() < ends:
-                if poison:
-                    learner = poison.pop()
-                    self._tell(f"send a request that {learner.user.split('-')[1]}")
-                    site.send(learner)
-                mischief.once()
-                began = time.monotonic()
+        ends = None
+        while True:
+            with load.keep_busy(site, self._backlog):
                 wait_flowing(site, limit=FLOW_LIMIT)
-                load.observe(site)
-                self._tell(f"    it flows again after {time.monotonic() - began:.1f} s; {load.sent:,} requests sent")
-                keep(site, self._random.uniform(0, 3))
-            site.send(*poison)
+                if ends is None:
+                    self._tell(f"{len(site.bridges)} bridges and {len(site.workers)} workers are busy")
+                    ends = time.monotonic() + seconds
+                self._one_fault(site, load, mischief, poison)
+                while load.waiting and time.monotonic() < ends:
+                    self._one_fault(site, load, mischief, poison)
+            if time.monotonic() >= ends:
+                break
+            load = self._next_load(site)
+        site.send(*poison)
+
+    def _next_load(self, site: Site) -> Load:
+        """Write tables and relation sets of more learners, so that there is always somebody to complete."""
+        load = Load(self._seed + len(self._loads), self._learners).prepare(site)
+        self._loads.append(load)
+        return load
+
+    def _one_fault(self, site: Site, load: Load, mischief: Mischief, poison: list[Learner]) -> None:
+        if poison:
+            learner = poison.pop()
+            self._tell(f"send a request that {learner.user.split('-')[1]}")
+            site.send(learner)
+        mischief.once()
+        began = time.monotonic()
+        wait_flowing(site, limit=FLOW_LIMIT)
+        load.observe(site)
+        sent = sum(load.sent for load in self._loads)
+        self._tell(f"    it flows again after {time.monotonic() - began:.1f} s; {sent:,} requests sent")
+        keep(site, self._random.uniform(0, 3))
 
     def _tell(self, line: str) -> None:
         elapsed = int(time.monotonic() - self._began)
@@ -166,7 +184,7 @@ def _soak(console: Console, soak: Soak, minutes: float, workers: int, bridges: i
 @click.option("--seed", type=int, default=None, help="Repeats a run's choices; by default one is drawn.")
 @click.option("--workers", type=click.IntRange(1), default=3, show_default=True, help="How many workers.")
 @click.option("--bridges", type=click.IntRange(1), default=2, show_default=True, help="How many bridges.")
-@click.option("--learners", type=click.IntRange(1), default=3000, show_default=True, help="How many learners click.")
+@click.option("--learners", type=click.IntRange(1), default=2000, show_default=True, help="Learners of a load.")
 @click.option("--backlog", type=click.IntRange(1), default=1500, show_default=True, help="Requests open at least.")
 @click.option("--poison", type=click.IntRange(0), default=0, show_default=True, help="Requests that break workers.")
 def main(

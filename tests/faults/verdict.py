@@ -56,6 +56,12 @@ class Verdict:
                 lines.append(f"{len(found)} {each.name}: {', '.join(map(str, found[:_SHOWN]))}")
         return lines
 
+    @property
+    def wrong(self) -> set[Learner]:
+        """Everybody whom something is wrong with that a row or an event shows."""
+        given_up = {learner for learner, _ in self.dead_lettered}
+        return {*self.lost, *self.downgraded, *self.mismatched, *self.unexpected, *given_up}
+
     def check(self) -> None:
         """Raise AssertionError unless all is well."""
         assert not self.problems, f"{self}:\n" + "\n".join(self.problems)

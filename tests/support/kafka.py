@@ -7,7 +7,6 @@ from typing import Any
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Producer,
@@ -15,7 +14,6 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 
 from tests.support.waiting import wait_until
@@ -101,26 +99,52 @@ def limit_messages(bootstrap: str, topic: str, most_bytes: int) -> None:
     admin.incremental_alter_configs([resource])[resource].result(_LIMIT_SECONDS)
 
 
+def _asking(bootstrap: str, group_id: str) -> Consumer:
+    """Make a consumer that only asks, and joins no group.
+
+    An admin client's questions to a group's coordinator may end the whole process with a failed assertion while a
+    broker goes away or comes back (librdkafka, issues 3663 and 4605).
+    """
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group_id,
+            "enable.auto.commit": False,
+            "log_level": 0,
+            "allow.auto.create.topics": False,
+        }
+    )
+
+
 class TopicEnds:
     """Says where the partitions of a topic end.
 
-    Asked over a connection of its own: on a consumer's, the question would wait behind a fetch that waits for records.
+    Asked over a connection of its own: on a consumer's that reads, the question would wait behind a fetch that waits
+    for records.
     """
 
-    def __init__(self, admin: AdminClient, topic: str) -> None:
+    def __init__(self, consumer: Consumer, topic: str) -> None:
         self._topic = topic
-        self._admin = admin
+        self._consumer = consumer
         self._partitions: list[int] = []
+
+    def partitions(self) -> list[int]:
+        """List the topic's partitions."""
+        if not self._partitions:
+            found = self._consumer.list_topics(self._topic, timeout=_LIMIT_SECONDS).topics[self._topic].partitions
+            self._partitions = sorted(found)
+        return self._partitions
 
     def now(self) -> dict[int, int]:
         """For each partition the offset that its next record will get."""
-        if not self._partitions:
-            found = self._admin.list_topics(self._topic, timeout=_LIMIT_SECONDS).topics[self._topic].partitions
-            self._partitions = sorted(found)
-        latest: Any = OffsetSpec  # untyped where the library defines it
-        asked = {TopicPartition(self._topic, number): latest.latest() for number in self._partitions}
-        answers = self._admin.list_offsets(asked, request_timeout=_LIMIT_SECONDS)
-        return {place.partition: answer.result(_LIMIT_SECONDS).offset for place, answer in answers.items()}
+        return {number: self._end(number) for number in self.partitions()}
+
+    def _end(self, partition: int) -> int:
+        place = TopicPartition(self._topic, partition)
+        bounds = self._consumer.get_watermark_offsets(place, timeout=_LIMIT_SECONDS, cached=False)
+        if bounds is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return bounds[1]
 
 
 class TopicReader:
@@ -138,7 +162,7 @@ class TopicReader:
                 "allow.auto.create.topics": False,
             }
         )
-        self._ends = TopicEnds(_admin(bootstrap), topic)
+        self._ends = TopicEnds(_asking(bootstrap, f"reader-of-{topic}"), topic)
         self._next: dict[int, int] = {}
 
     def records(self) -> list[Received]:
@@ -172,9 +196,8 @@ class GroupOffsets:
 
     def __init__(self, bootstrap: str, topic: str, group_id: str) -> None:
         self._topic = topic
-        self._group_id = group_id
-        self._admin = _admin(bootstrap)
-        self._ends = TopicEnds(self._admin, topic)
+        self._consumer = _asking(bootstrap, group_id)
+        self._ends = TopicEnds(self._consumer, topic)
 
     def behind(self) -> dict[int, int]:
         """For each partition that is not wholly committed, how many records are missing."""
@@ -191,18 +214,14 @@ class GroupOffsets:
         return {place.partition: json.loads(place.metadata or "{}") for place in self._places()}
 
     def _places(self) -> list[TopicPartition]:
-        request = [ConsumerGroupTopicPartitions(self._group_id)]
-        answer = wait_until("the group's coordinator", lambda: self._ask(request))
-        assert answer is not None
-        places = [place for place in answer.topic_partitions or [] if place.topic == self._topic]
+        places = wait_until("the group's coordinator", self._ask)
         return [place for place in places if place.offset >= 0]
 
-    def _ask(self, request: list[ConsumerGroupTopicPartitions]) -> ConsumerGroupTopicPartitions | None:
+    def _ask(self) -> list[TopicPartition] | None:
+        asked = [TopicPartition(self._topic, number) for number in self._ends.partitions()]
         try:
-            future = self._admin.list_consumer_group_offsets(request)[self._group_id]
-            answer: ConsumerGroupTopicPartitions = future.result(_LIMIT_SECONDS)
+            return self._consumer.committed(asked, timeout=_LIMIT_SECONDS)
         except KafkaException as error:
             if error.args[0].code() in _COORDINATOR_COMES:
                 return None
             raise
-        return answer
