@@ -215,6 +215,7 @@ class GroupOffsets:
 
     def _places(self) -> list[TopicPartition]:
         places = wait_until("the group's coordinator", self._ask)
+        assert places is not None
         return [place for place in places if place.offset >= 0]
 
     def _ask(self) -> list[TopicPartition] | None:
