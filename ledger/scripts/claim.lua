@@ -1,6 +1,7 @@
 -- Begins attempts: at most one per enrolment at a time, and only for the generation that was sent last.
 -- ARGV: now, lease in ms, token, newest entry version that the caller reads, then 2 an entry: id, generation.
 -- Returns a row an entry: {status, field, value, ...}; fields only with 'claimed'.
+may_grow()
 local lease, token, newest = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local group = (#ARGV - 4) / 2
 local rows = {}

@@ -18,6 +18,10 @@ local function also_key(id) return prefix .. 'also:' .. id end
 local function open_key(topic, partition) return prefix .. 'open:' .. topic .. ':' .. partition end
 local function paid_key(mid) return prefix .. 'paid:' .. mid end
 
+-- What is in hand must go on though Redis is out of memory: it refuses a script's first growing command then, but none
+-- after one that has written (script.c, scriptVerifyOOM; before Redis 7 scripting.c, luaRedisGenericCommand).
+local function may_grow() redis.call('DEL', prefix .. 'nothing') end
+
 -- The claim is gone: the entry waits again, under a new generation, so that every older message is stale.
 local function unclaim(id, entry, enrolment)
   redis.call('HSET', entry, 'state', 'waiting', 'token', '', 'sweeps', 0)

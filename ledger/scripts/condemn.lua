@@ -2,6 +2,7 @@
 --   id, generation, failure.
 -- Returns 1 for each entry that ends with it. An older generation's message is about nothing any more, and a
 -- completion that is owed is announced all the same: the learner's row says completed.
+may_grow()
 local rows = {}
 for at = 2, #ARGV, 3 do
   local entry = entry_key(ARGV[at])

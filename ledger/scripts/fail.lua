@@ -4,6 +4,7 @@
 -- The breaker is closed until one minute brings more failures than it may. Then nothing is given up for a minute, and
 -- twice as long each time that the minute after brings a tenth of that many, an hour at the most; a minute with fewer
 -- closes it again.
+may_grow()
 local MINUTE, HOUR = 60000, 3600000
 local limit = tonumber(ARGV[3])
 local rows = {}

@@ -1,6 +1,7 @@
 -- Records the completions that an attempt is about to write. ARGV: now, token, then 3 an entry:
 --   id, completedon in ms, mid of the announcement.
 -- Returns a status an entry: 'owed'; 'paid' where this announcement has left already; 'lost' where the claim is gone.
+may_grow()
 local rows = {}
 for at = 3, #ARGV, 3 do
   local entry = entry_key(ARGV[at])

@@ -1,5 +1,6 @@
 -- Keeps claims alive while their attempts run. ARGV: now, lease in ms, then 2 an entry: id, token.
 -- Returns 1 for each claim that is still held, else 0.
+may_grow()
 local lease = tonumber(ARGV[2])
 local rows = {}
 for at = 3, #ARGV, 2 do

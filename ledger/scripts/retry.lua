@@ -3,6 +3,7 @@
 --   id, delay in ms, counter to raise ('attempts', 'waits' or 'crashes'), reason, what it waits for alone or ''.
 -- What waits for one server or one course alone must not fill the ledger for all others: see `counted`.
 -- Returns 1 for each entry that was ours, else 0.
+may_grow()
 local rows = {}
 for at = 3, #ARGV, 5 do
   local id, entry = ARGV[at], entry_key(ARGV[at])

@@ -1,8 +1,7 @@
 -- Ends entries that owe nothing more, and closes every offset they stand for.
 -- ARGV: now, token, seconds to remember a paid mid, then 2 an entry: id, mid paid or ''.
 -- Returns for each entry how many requests ended with it, 0 where the claim was gone.
--- Deletions come first: a Redis that is out of memory refuses a script's first growing command, but none after one
--- that has written (docs/reliability.md, what Redis must be).
+may_grow()
 local rows, paid = {}, {}
 for at = 4, #ARGV, 2 do
   local id, entry = ARGV[at], entry_key(ARGV[at])

@@ -434,6 +434,23 @@ def test_a_settled_ledger_holds_nothing_but_its_memory(ledger: Ledger, redis_url
         assert 0 < client.ttl(f"{prefix}paid:mid-1") <= 1000
 
 
+def test_out_of_memory_stops_acceptance_and_nothing_else(ledger: Ledger, redis_url: str) -> None:
+    tickets = ledger.accept([request(1), request(2, BOB), request(3, EnrolmentKey("carol", "c", "b"))]).tickets
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(LedgerUnavailable, match="maxmemory"):
+                ledger.accept([request(4)])
+            assert len(ledger.claim(tickets, "token")) == 3
+            assert ledger.renew([("entry-1", "token")]) == [True]
+            assert ledger.owe([Debt("entry-1", Completion(ALICE, 5), "mid")], "token") == [DebtStatus.OWED]
+            assert ledger.retry([RetryLater("entry-2", 0, Spends.ATTEMPT, "", "course:c")], "token") == [True]
+            assert ledger.fail([("entry-3", FinalFailure("C", "e", 1, 2))], "token") == [FailureStatus.OWED]
+            assert ledger.settle([Settlement("entry-1", "mid"), Settlement("entry-3")], "token") == [1, 1]
+        finally:
+            client.config_set("maxmemory", 0)
+
+
 def test_two_groups_on_one_redis_never_meet(open_ledger: Callable[..., Ledger]) -> None:
     one, other = open_ledger(), open_ledger(group_id=f"other-{uuid.uuid4().hex}")
     (ticket,) = one.accept([request(1)]).tickets
