@@ -1,6 +1,7 @@
 """One attempt in a process of its own: `python -m tasks.isolated ENTRY GENERATION TOKEN` (see tasks/isolation.py)."""
 
 import math
+import os
 import signal
 import sys
 import time
@@ -29,15 +30,24 @@ def main(entry_id: str, generation: int, token: str) -> int:
     # the kernel ends this process in time, even where no Python code gets its turn any more
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(math.ceil(settings.attempt_limit))
-    print(BEGAN, flush=True)  # noqa: T201 - for the process that waits for it
+    _tell(BEGAN)
     try:
         summary = runner.run([Ticket(entry_id, generation)], token)
     except LedgerUnavailable:
         return EXIT_LEDGER_AWAY
     finally:
         connections.close()
-    print(report(summary, counters))  # noqa: T201 - for the process that waits for it
+    _tell(report(summary, counters))
     return 0
+
+
+def _tell(line: str) -> None:
+    """Tell the process that waits; where it was killed meanwhile, what is done stands in the ledger all the same."""
+    try:
+        print(line, flush=True)  # noqa: T201 - for a process
+    except BrokenPipeError:
+        # what is still in the buffer would raise it again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Starts the bridge and workers as their users do, and ends them by their process ids."""
 
+import contextlib
 import os
 import re
 import signal
@@ -90,11 +91,19 @@ class Process:
         assert code == 0, f"the {self.name} ended with {code} on SIGTERM\n{self.told()}"
 
     def kill(self) -> None:
-        """Send SIGKILL and wait until the process is gone; nothing happens when it is."""
+        """Send SIGKILL to the process and all that it started, as when a container is killed, and wait for its end.
+
+        Nothing happens when it has ended.
+        """
         self._may_end = True
         if self._running is not None:
+            family = self._family()
             self._running.kill()
             self._running.wait(10)
+            for member in family:
+                # one that ended meanwhile is no matter
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
 
     def freeze(self) -> None:
         """Stop the process where it stands (SIGSTOP): it keeps its connections and answers nobody."""
@@ -103,6 +112,12 @@ class Process:
     def thaw(self) -> None:
         """Let a frozen process go on (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.pid).children(recursive=True) if self.is_running else []
+        except psutil.NoSuchProcess:
+            return []
 
     def check_alive(self) -> None:
         """Raise AssertionError, with the log, when a started process has ended by itself."""
