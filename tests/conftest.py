@@ -13,11 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from devstack.ports import HOST, Ports
 from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
+
+# How long an example takes says how busy the machine is, and is no reason to fail.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_PORTS = Ports(kafka=29092, cassandra=29042, redis=26379)
