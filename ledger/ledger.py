@@ -83,12 +83,14 @@ class Ledger:
                     f"ledger.redis.url (LEDGER_REDIS_URL): its Redis has maxmemory-policy '{policy}', which may throw "
                     "away open requests; allowed is 'noeviction' (CONFIG SET maxmemory-policy noeviction)"
                 )
-            epoch_key = self._prefix + "epoch"
-            self._redis.set(epoch_key, uuid.uuid4().hex, nx=True)
-            epoch = self._redis.get(epoch_key)
-            run_id = self._redis.info("server")["run_id"]
-            order = self._redis.hget(self._prefix + "rewind", "id")
-        return Identity(_text(epoch), str(run_id), _text(order))
+            # one round trip: a bridge asks in every round
+            with self._redis.pipeline(transaction=False) as together:
+                together.set(self._prefix + "epoch", uuid.uuid4().hex, nx=True)
+                together.get(self._prefix + "epoch")
+                together.info("server")
+                together.hget(self._prefix + "rewind", "id")
+                _, epoch, server, order = together.execute()
+        return Identity(_text(epoch), str(server["run_id"]), _text(order))
 
     def order_rewind(self, since_ms: int) -> str:
         """Have every bridge read its partitions again from this time (ms since 1970) on; gives the order's id.
@@ -192,10 +194,9 @@ class Ledger:
 
         Gives how many it became the end of: not those whose completion is owed, nor those that are another generation.
         """
-        text = encode_failure(failure)
-        arguments: list[str | int] = []
+        arguments: list[str | int] = [encode_failure(failure)]
         for ticket in tickets:
-            arguments += [ticket.entry_id, ticket.generation, text]
+            arguments += [ticket.entry_id, ticket.generation]
         return sum(self._connection.run("condemn", arguments))
 
     def retry(self, retries: Sequence[RetryLater], token: str) -> list[bool]:

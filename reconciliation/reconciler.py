@@ -28,6 +28,7 @@ from reconciliation.model import (
     CourseRelations,
     Debt,
     DebtStatus,
+    EnrolmentRow,
     Failed,
     Look,
     Outcome,
@@ -132,9 +133,7 @@ class Reconciler:
         except ReconciliationError:
             return [None for _ in completions]
         return [
-            None
-            if isinstance(row, ReconciliationError)
-            else row is not None and (row.status, row.completed_on_ms) == (COMPLETED, completion.completed_on_ms)
+            None if isinstance(row, ReconciliationError) else _shows(row, completion)
             for completion, row in zip(completions, rows, strict=True)
         ]
 
@@ -241,12 +240,7 @@ class Reconciler:
             completion = work.plan.completion
             if isinstance(row, ReconciliationError):
                 work.error = row
-            elif (
-                row is None
-                or completion is None
-                or row.status != COMPLETED
-                or row.completed_on_ms != completion.completed_on_ms
-            ):
+            elif completion is None or not _shows(row, completion):
                 work.error = CompletionSwallowed("a row stamped later hides the completion just written")
                 continue
             # also where it could not be read back: the attempt that finds and announces it counts it no more
@@ -276,6 +270,11 @@ class Reconciler:
         elif work.plan.verdict is Verdict.RETIRED:
             self._counters.retired_consumption_events.inc()
         return Outcome(work.attempt.entry_id, work.plan.verdict, work.announce)
+
+
+def _shows(row: EnrolmentRow | None, completion: Completion) -> bool:
+    """Say whether a row, as it was read, is in the state that a completion brings it to."""
+    return row is not None and row.status == COMPLETED and row.completed_on_ms == completion.completed_on_ms
 
 
 def _alive(works: Sequence[_Work]) -> list[_Work]:

@@ -23,9 +23,9 @@ from reconciliation.events import completion_mid
 from reconciliation.failed_topic import FailedTopic
 from reconciliation.model import Completion, Debt, DebtStatus, Failed, FinalFailure, Outcome
 from reconciliation.reconciler import Reconciler
-from tasks.giving_up import Given, chance, give_up
+from tasks.giving_up import Given, chance, give_up, wait
 from tasks.isolation import Isolation, Unfinished
-from tasks.retry_policy import GiveUp, RetryRules, TryAgain, decide, decide_crash, outage_delay
+from tasks.retry_policy import GiveUp, RetryRules, TryAgain, decide, decide_crash
 from tasks.summary import Summary
 
 log = structlog.get_logger(__name__)
@@ -122,9 +122,8 @@ class AttemptRunner:
         owing = self._owing(new, owed)
         for claim, failure in new:
             if claim.entry_id in owing:
-                delay = outage_delay(claim.waits, rules=self._rules, chance=chance())
                 reason = f"its completion is written and owed: {failure.code}: {failure.error}"
-                retries.append(RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, reason))
+                retries.append(wait(claim, reason, self._rules))
         known += [(claim, failure) for claim, failure in new if claim.entry_id not in owing]
 
         def patiently(step: Callable[[], T]) -> T:
@@ -170,14 +169,13 @@ class AttemptRunner:
         if isinstance(ended, Summary):
             return ended
         if isinstance(ended, Unfinished):
-            delay = outage_delay(claim.waits, rules=self._rules, chance=chance())
-            return RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, ended.reason)
+            return wait(claim, ended.reason, self._rules)
         crashes = claim.crashes + 1
-        wait = decide_crash(claim.crashes, rules=self._rules, chance=chance())
-        if wait is None:
+        delay = decide_crash(claim.crashes, rules=self._rules, chance=chance())
+        if delay is None:
             text = f"its attempt ended its own process {crashes} times: {ended.reason}"
             return FinalFailure(CRASHED, text, claim.attempts + crashes, self._now_ms())
-        return RetryLater(claim.entry_id, round(wait * 1000), Spends.CRASH, f"{CRASHED}: {ended.reason}")
+        return RetryLater(claim.entry_id, round(delay * 1000), Spends.CRASH, f"{CRASHED}: {ended.reason}")
 
     def _reconcile(
         self, claims: Sequence[Claim], token: str, holding: Holding, owed: dict[str, int]

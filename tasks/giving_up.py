@@ -55,7 +55,7 @@ def give_up(
     ours = [given for given, status in zip(failures, statuses, strict=True) if status is FailureStatus.OWED]
     held = [given for given, status in zip(failures, statuses, strict=True) if status is FailureStatus.HELD]
     waiting = [
-        _wait(claim, f"{failure.code}: {failure.error}; held back (failures.max.per.minute)", rules)
+        wait(claim, f"{failure.code}: {failure.error}; held back (failures.max.per.minute)", rules)
         for claim, failure in held
     ]
     if held:
@@ -75,7 +75,7 @@ def give_up(
         if report is None:
             sent.append((claim, failure))
         else:
-            waiting.append(_wait(claim, f"{failure.code}, but its failed event could not be sent: {report}", rules))
+            waiting.append(wait(claim, f"{failure.code}, but its failed event could not be sent: {report}", rules))
     if sent:
         patiently(lambda: ledger.settle([Settlement(claim.entry_id) for claim, _ in sent], token))
     return GivenUp(tuple(sent), tuple(waiting))
@@ -86,6 +86,7 @@ def chance() -> float:
     return random.random()  # noqa: S311 - guards nothing
 
 
-def _wait(claim: Claim, reason: str, rules: RetryRules) -> RetryLater:
+def wait(claim: Claim, reason: str, rules: RetryRules) -> RetryLater:
+    """Have a request wait as for a server that is away: it spends nothing, and is attempted again."""
     delay = outage_delay(claim.waits, rules=rules, chance=chance())
     return RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, reason)

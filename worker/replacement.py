@@ -18,8 +18,15 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _STREAMS = 3
-#: How often a process that is to be replaced looks whether its other attempts have ended, in seconds.
+#: How often an ending process looks whether its other attempts have ended, in seconds.
 _PAUSE = 0.2
+
+
+def wait_for_idle(is_idle: Callable[[], bool], limit: float, is_wanted: Callable[[], bool] = lambda: True) -> None:
+    """Wait until nothing but hanging attempts is left, for `limit` seconds at most, and only while that is wanted."""
+    ends = time.monotonic() + limit
+    while is_wanted() and time.monotonic() < ends and not is_idle():
+        time.sleep(_PAUSE)
 
 
 class Replacement:
@@ -63,9 +70,7 @@ class Replacement:
 
     def _replace(self, is_idle: Callable[[], bool], limit: float) -> None:
         # not left to the signal's handler: it may be the main thread that hangs
-        ends = time.monotonic() + limit
-        while self._is_wanted and time.monotonic() < ends and not is_idle():
-            time.sleep(_PAUSE)
+        wait_for_idle(is_idle, limit, self.is_wanted)
         if self._is_wanted:
             self.run_again()
 

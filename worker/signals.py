@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import time
 from typing import Any
 
 import structlog
@@ -18,12 +17,9 @@ from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.settings import process_settings
 from worker.connections import STOPPING, close_connections, current_connections, is_all_hung
-from worker.replacement import REPLACEMENT
+from worker.replacement import REPLACEMENT, wait_for_idle
 
 log = structlog.get_logger(__name__)
-
-#: How often an ending worker looks whether only hanging attempts are left, in seconds.
-WATCH_PAUSE = 0.2
 
 #: A clock that differs more from Cassandra's is told of, in seconds.
 CLOCK_TOLERANCE = 2.0
@@ -110,9 +106,7 @@ def end_in_time(**_: Any) -> None:
 
 def _end_late(limit: float) -> None:
     """Wait until the limit, in seconds, or until nothing but hanging attempts is left; then end what is still here."""
-    ends = time.monotonic() + limit
-    while time.monotonic() < ends and not is_all_hung():
-        time.sleep(WATCH_PAUSE)
+    wait_for_idle(is_all_hung, limit)
     log.warning("the worker did not end in time and is ended: what ran is attempted again after its lease")
     os._exit(0)
 
