@@ -13,6 +13,7 @@ from devstack.ports import Ports
 from devstack.schema import AggregateLayout
 from tests.conftest import MakeEnvironment, MakeKeyspace
 from tests.faults.site import FAST, Site
+from tests.faults.stage import Stage
 
 MakeSite = Callable[..., Site]
 
@@ -66,6 +67,15 @@ def make_site(
 def site(make_site: MakeSite) -> Site:
     """A running site: a bridge and two workers."""
     return make_site().start()
+
+
+@pytest.fixture(scope="module")
+def shared_stage(
+    ports: Ports, make_environment: MakeEnvironment, shared_keyspace: MakeKeyspace, logs: Path
+) -> Iterator[Stage]:
+    """A stage that a module's tests share; each of them leaves it as it found it."""
+    with Stage.opened(ports, make_environment, shared_keyspace, logs) as made:
+        yield made
 
 
 @pytest.hookimpl(wrapper=True)

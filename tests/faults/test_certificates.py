@@ -3,15 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException
 
-from devstack.ports import Ports
 from devstack.stack import Stack
-from tests.conftest import MakeEnvironment, MakeKeyspace
 from tests.faults.conftest import MakeSite
 from tests.faults.site import Site
 from tests.faults.stage import LIMIT, SETTINGS, Stage
@@ -28,14 +25,6 @@ from tests.support.tables import Learner
 from tests.support.waiting import wait_until
 
 HOLD, KEEP = Treatment.HOLD_REQUEST, Treatment.HOLD_ANSWER
-
-
-@pytest.fixture(scope="module")
-def shared_stage(
-    ports: Ports, make_environment: MakeEnvironment, shared_keyspace: MakeKeyspace, logs: Path
-) -> Iterator[Stage]:
-    with Stage.opened(ports, make_environment, shared_keyspace, logs) as made:
-        yield made
 
 
 @pytest.fixture
@@ -147,30 +136,29 @@ def _check_repeats(stage: Stage, learner: Learner, certificates: int) -> None:
     assert len(stage.site.announced(learner).certificates) == certificates
 
 
-@_each(STEPS)
-def test_a_worker_killed_at_a_step_leaves_all_to_the_next(stage: Stage, step: Step) -> None:
+def _killed_and_gone_on(stage: Stage, step: Step, times: int) -> Learner:
+    """Kill the far worker so often at a step, let the near one go on, and check that the learner is completed."""
     learner = stage.add_learner()
-    _kill(stage, learner, step).forget()
+    _kill(stage, learner, step, times=times).forget()
     owed = stage.owed_on()
 
     stage.near.start()
     stage.wait_settled()
 
     stage.check_completed(learner, completed_on=owed)
+    return learner
+
+
+@_each(STEPS)
+def test_a_worker_killed_at_a_step_leaves_all_to_the_next(stage: Stage, step: Step) -> None:
+    learner = _killed_and_gone_on(stage, step, times=1)
     # what the killed worker had announced is announced again, under the same mid; nothing else is
     _check_repeats(stage, learner, 2 if step.is_certified else 1)
 
 
 @_each([step for step in STEPS if step.comes_again])
 def test_a_step_may_kill_twice(stage: Stage, step: Step) -> None:
-    learner = stage.add_learner()
-    _kill(stage, learner, step, times=2).forget()
-    owed = stage.owed_on()
-
-    stage.near.start()
-    stage.wait_settled()
-
-    stage.check_completed(learner, completed_on=owed)
+    learner = _killed_and_gone_on(stage, step, times=2)
     _check_repeats(stage, learner, 3 if step.is_certified else 1)
 
 

@@ -1,13 +1,8 @@
 """What many failing or waiting requests may do to the others: little."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 from devstack.ports import HOST, free_port
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import POISON, innocents_and
-from tests.faults.site import Site
 from tests.support.installation import new_learner, unique
 from tests.support.relations import course_of_units
 from tests.support.tables import Learner
@@ -16,13 +11,6 @@ from tests.support.waiting import wait_until
 LIMIT = 120.0
 #: Once the breaker opened, this is for how long.
 HOLD_SECONDS = 60.0
-
-
-def resume(site: Site) -> str:
-    """Run the operators' command."""
-    command = [str(Path(sys.executable).with_name("enrolment-reconciliation")), "resume"]
-    ended = subprocess.run(command, env=site.settings, capture_output=True, text=True, timeout=60, check=True)
-    return ended.stdout
 
 
 def test_a_bad_deploy_does_not_move_the_topic_to_the_failed_one(make_site: MakeSite) -> None:
@@ -40,12 +28,12 @@ def test_a_bad_deploy_does_not_move_the_topic_to_the_failed_one(make_site: MakeS
     site.stop(bad)
     site.run(site.worker)
     wait_until("who waits is done meanwhile", lambda: site.open_count() == 0, LIMIT)
-    assert "resumed" in resume(site)
+    assert "resumed" in site.operate("resume")
     site.wait_settled(LIMIT)
     assert len(site.failed.records()) == 20
     rows = site.tables.all_enrolments()
     assert sum(rows[learner]["status"] == 2 for learner in [*well, *hit]) == 80
-    assert "nothing to do" in resume(site)
+    assert "nothing to do" in site.operate("resume")
 
 
 def test_consumption_goes_on_by_itself_when_the_failures_end(make_site: MakeSite) -> None:

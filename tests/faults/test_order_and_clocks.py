@@ -4,12 +4,9 @@ What another job writes carries its own timestamp (docs/reliability.md, same res
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from devstack.ports import Ports
-from tests.conftest import MakeEnvironment, MakeKeyspace
 from tests.faults.conftest import MakeSite
 from tests.faults.stage import CONTENTS, LIMIT, SETTINGS, Stage, now_us
 from tests.support.cassandra_proxy import Matches, aggregate_write, completion_write, enrolment_write
@@ -29,14 +26,6 @@ LONG_US = 600_000_000
 SKEWS = pytest.mark.parametrize(
     "skew", [-5_000_000, 0, 5_000_000], ids=["clock 5 s behind", "clocks agree", "clock 5 s ahead"]
 )
-
-
-@pytest.fixture(scope="module")
-def shared_stage(
-    ports: Ports, make_environment: MakeEnvironment, shared_keyspace: MakeKeyspace, logs: Path
-) -> Iterator[Stage]:
-    with Stage.opened(ports, make_environment, shared_keyspace, logs) as made:
-        yield made
 
 
 @pytest.fixture

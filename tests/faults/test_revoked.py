@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from reconciliation.model import Origin
-from reconciliation.requests import request_id
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import POISON, innocents_and
 from tests.faults.site import Site
@@ -27,10 +25,9 @@ def hold(tmp_path: Path) -> Path:
 
 def revoke(site: Site, sent: Sent) -> None:
     """Revoke a single request's task and wait until the worker has heard of it."""
-    origin = Origin(site.input_topic, sent.partition, sent.offset, sent.timestamp_ms)
     with Celery("operator", set_as_current=False, broker=site.settings["CELERY_BROKER_URL"]) as app:
         app.conf.broker_transport_options = {"global_keyprefix": f"{site.group_id}:celery:"}
-        answers = app.control.revoke(request_id(origin), reply=True, timeout=20, destination=None)
+        answers = app.control.revoke(site.entry_id(sent), reply=True, timeout=20, destination=None)
     assert answers
 
 

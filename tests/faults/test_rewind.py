@@ -1,19 +1,9 @@
 """Back to a time by hand: what Redis and the commits forgot both, an operator can have read again."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import innocents_and
 from tests.faults.site import Site
 from tests.support.waiting import wait_until
-
-
-def rewind(site: Site, since: str) -> None:
-    """Run the operators' command."""
-    command = [str(Path(sys.executable).with_name("enrolment-reconciliation")), "rewind", "--since", since, "--yes"]
-    subprocess.run(command, env=site.settings, capture_output=True, text=True, timeout=60, check=True)
 
 
 def goings_back(site: Site) -> int:
@@ -29,7 +19,7 @@ def test_everything_since_then_is_read_again_once_and_announced_by_nobody_twice(
     # as if some of them had been lost: their rows are as before, and the ledger knows nothing of them
     lost = learners[:10]
     site.tables.add_enrolments(lost, completedon=None)
-    rewind(site, "1h")
+    site.operate("rewind", "--since", "1h", "--yes")
     wait_until("both partitions go back", lambda: goings_back(site) == 2)
     wait_until("all is read again", lambda: site.metrics("bridge")["total_events_count_total"] == 80)
     site.wait_settled()
@@ -55,7 +45,7 @@ def test_an_order_given_while_no_bridge_runs_is_carried_out_at_the_next_start(ma
     site.send(*learners)
     site.wait_settled()
     site.stop(site.bridge)
-    rewind(site, "1d")
+    site.operate("rewind", "--since", "1d", "--yes")
     site.tables.add_enrolments(learners, completedon=None)
     site.start()
     wait_until("all are completed again", lambda: len(site.certificates.records()) == 20)
@@ -69,7 +59,7 @@ def test_a_time_after_the_last_record_changes_nothing(make_site: MakeSite) -> No
     site.send(*learners)
     site.wait_settled()
     taken = site.metrics("bridge")["total_events_count_total"]
-    rewind(site, "0s")
+    site.operate("rewind", "--since", "0s", "--yes")
     wait_until("it was heard", lambda: "a rewind was ordered" in site.bridge.output())
     site.send(*learners[:2])
     site.wait_settled()

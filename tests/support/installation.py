@@ -1,5 +1,7 @@
 """One environment of the product: its topics, keyspace, relation sets and ledger, its bridge and workers."""
 
+import subprocess
+import sys
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -217,13 +219,21 @@ class Installation:
 
     def owe(self, sent: Sent, completed_on_ms: int) -> None:
         """Record a completion as owed, as an attempt does before it writes it."""
-        origin = Origin(self.input_topic, sent.partition, sent.offset, sent.timestamp_ms)
-        self.redis.hset(self._ledger_prefix + "entry:" + request_id(origin), "owed", completed_on_ms)
+        self.redis.hset(self._ledger_prefix + "entry:" + self.entry_id(sent), "owed", completed_on_ms)
+
+    def entry_id(self, sent: Sent) -> str:
+        """The id that the request at this place has."""
+        return request_id(Origin(self.input_topic, sent.partition, sent.offset, sent.timestamp_ms))
+
+    def operate(self, *arguments: str) -> str:
+        """Run the operators' command line with these arguments; gives what it printed, insists on exit code 0."""
+        command = [str(Path(sys.executable).with_name("enrolment-reconciliation")), *arguments]
+        ended = subprocess.run(command, env=self.settings, capture_output=True, text=True, timeout=60, check=True)
+        return ended.stdout
 
     def claimed_count(self) -> int:
         """How many entries of the ledger an attempt holds."""
-        keys = list(self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
-        return sum(self.redis.hget(key, "state") == b"claimed" for key in keys)
+        return self.entry_fields("state").count("claimed")
 
     def entry_fields(self, name: str) -> list[str | None]:
         """Of each open entry of the ledger what this field holds, None where it isn't set."""
