@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from pathlib import Path
 
 from rich.console import Console
 
@@ -37,13 +38,20 @@ def main(arguments: list[str]) -> int:
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
     except DevstackError as error:
-        print(f"demo: {one_line(f'{error.server}: {error.reason}', error.next_step)}", file=sys.stderr)
+        where = f" The end of its log: {keep_for_reading(error.log)}" if error.log else ""
+        print(f"demo: {one_line(f'{error.server}: {error.reason}', error.next_step)}{where}", file=sys.stderr)
     except Exception as error:  # noqa: BLE001 - nobody is shown a traceback; it lies in a file
-        report = Stack.from_environment(os.environ).directory / "demo" / "error.log"
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(traceback.format_exc())
+        report = keep_for_reading(traceback.format_exc())
         print(f"demo: {one_line(f'{type(error).__name__}: {error}', f'Read {report}.')}", file=sys.stderr)
     return 1
+
+
+def keep_for_reading(text: str) -> Path:
+    """Write what is too long for the one line of an error to a file; returns its path."""
+    report = Stack.from_environment(os.environ).directory / "demo" / "error.log"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(text)
+    return report
 
 
 def stop(console: Console, stack: Stack) -> None:

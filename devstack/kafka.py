@@ -2,10 +2,10 @@
 
 import base64
 import subprocess
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
+from uuid import UUID, uuid4
 
 from confluent_kafka.admin import AdminClient
 
@@ -52,6 +52,17 @@ appender.console.layout.pattern=%d{ISO8601} %-5p %c{1} %m%n
 """
 
 
+def cluster_id(draw: Callable[[], UUID] = uuid4) -> str:
+    """Return a new cluster's id as Kafka writes it, 22 characters of base64 for URLs, made of what `draw` gives.
+
+    One in 64 would begin with "-", which the tool that formats the data takes for an option: another is drawn then,
+    as Kafka itself does (org.apache.kafka.common.Uuid, randomUuid).
+    """
+    while (written := base64.urlsafe_b64encode(draw().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return written
+
+
 class KafkaServer(JavaServer):
     """One Kafka node; topics are made by request only, never by use."""
 
@@ -83,8 +94,7 @@ class KafkaServer(JavaServer):
         client.describe_cluster(request_timeout=limit).result(timeout=limit + 1)
 
     def _format(self, java: Sequence[str], properties: Path) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+        command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(properties)]
         try:
             answer = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_LIMIT_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:
