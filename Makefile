@@ -1,5 +1,7 @@
 # Every target sets up what it needs from python3 (3.11 or newer) and make alone.
 PYTHON ?= python3
+# Test files shared out among this many processes, each with servers of its own (about 2.5 GB): most tests wait.
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -43,8 +45,8 @@ demo: $(READY) ## Run the main job on real input and show it (KEEP=1 leaves ever
 demo-stop: $(READY) ## End what `make demo KEEP=1` left running
 	@$(BIN)/python -m demo stop
 
-test: $(READY) ## Run every test (ARGS="…" is passed to pytest)
-	@$(BIN)/pytest $(ARGS)
+test: $(READY) ## Run every test (ARGS="…" is passed to pytest, JOBS=… processes share the files)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(READY) ## Load it under random faults (MINUTES=… SEED=… ARGS="--poison 3")
 	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -13,8 +13,9 @@ from devstack.errors import DevstackError
 HOST = "127.0.0.1"
 
 # Below the range from which operating systems take ports for outgoing connections (Linux: 32768 and up), so that a
-# port that was found free, or remembered, is not given to somebody's connection before a server listens on it.
-_SERVERS_RANGE = (20_000, 32_000)
+# port that was found free, or remembered, is not given to somebody's connection before a server listens on it. And
+# clear of the public ports by default, of the stacks' and of the tests': a server that is down must find its own again.
+_SERVERS_RANGE = (20_000, 26_000)
 _TRIES = 200
 
 

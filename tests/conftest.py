@@ -1,7 +1,8 @@
 """Servers for the tests: one stack of their own for the session, fresh names in it for each module.
 
-TEST_KAFKA_PORT, TEST_CASSANDRA_PORT and TEST_REDIS_PORT move it, so that several runs can go side by side. KEEP_STACK=1
-leaves it running and uses it again, which spares local runs the start. A server that can't be had fails the tests.
+TEST_KAFKA_PORT, TEST_CASSANDRA_PORT and TEST_REDIS_PORT move it, so that several runs can go side by side; the
+processes that share one run's files (pytest -n) have a stack each, on the ports that follow. KEEP_STACK=1 leaves it
+running and uses it again, which spares local runs the start. A server that can't be had fails the tests.
 What the product's processes wrote is shown when a test fails.
 """
 
@@ -11,6 +12,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck
@@ -26,6 +28,8 @@ hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
+# Names the number from which a run's random faults are drawn.
+RUN_SEED = "FAULT_SEED"
 DEFAULT_PORTS = Ports(kafka=29092, cassandra=29042, redis=26379)
 
 MakeKeyspace = Callable[[AggregateLayout], str]
@@ -36,11 +40,22 @@ _SHOWN_LOGS = 4
 _SHOWN_CHARACTERS = 5_000
 
 
+def pytest_configure() -> None:
+    # In the environment: the processes that share a run's files take it from there.
+    os.environ.setdefault(RUN_SEED, str(Random().randrange(2**32)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"{RUN_SEED}={os.environ[RUN_SEED]}")
+
+
 def _test_ports() -> Ports:
+    # pytest-xdist calls its processes gw0, gw1, …
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     return Ports(
-        kafka=int(os.environ.get("TEST_KAFKA_PORT") or DEFAULT_PORTS.kafka),
-        cassandra=int(os.environ.get("TEST_CASSANDRA_PORT") or DEFAULT_PORTS.cassandra),
-        redis=int(os.environ.get("TEST_REDIS_PORT") or DEFAULT_PORTS.redis),
+        kafka=int(os.environ.get("TEST_KAFKA_PORT") or DEFAULT_PORTS.kafka) + process,
+        cassandra=int(os.environ.get("TEST_CASSANDRA_PORT") or DEFAULT_PORTS.cassandra) + process,
+        redis=int(os.environ.get("TEST_REDIS_PORT") or DEFAULT_PORTS.redis) + process,
     )
 
 

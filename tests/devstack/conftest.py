@@ -1,17 +1,15 @@
 """A small stand-in for a package repository, and names shared by the tests of the local servers."""
 
 import hashlib
-import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from devstack.ports import HOST, Ports
+from devstack.ports import HOST, Ports, free_port
 
 
 @dataclass(slots=True)
@@ -69,19 +67,19 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def _unused_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
-        return [held_socket.getsockname()[1] for held_socket in sockets]
+def _unused_ports() -> Ports:
+    kafka = free_port()
+    cassandra = free_port([kafka])
+    return Ports(kafka, cassandra, free_port([kafka, cassandra]))
 
 
 @pytest.fixture(scope="module")
 def unused_ports() -> Ports:
     """Ports that are free now; a module's own."""
-    return Ports(*_unused_ports(3))
+    return _unused_ports()
 
 
 @pytest.fixture
 def more_unused_ports() -> Ports:
     """Ports that are free now; a test's own."""
-    return Ports(*_unused_ports(3))
+    return _unused_ports()

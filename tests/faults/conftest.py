@@ -4,35 +4,25 @@ import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from random import Random
 from zlib import crc32
 
 import pytest
 
 from devstack.ports import Ports
 from devstack.schema import AggregateLayout
-from tests.conftest import MakeEnvironment, MakeKeyspace
+from tests.conftest import RUN_SEED, MakeEnvironment, MakeKeyspace
 from tests.faults.site import FAST, Site
 from tests.faults.stage import Stage
 
 MakeSite = Callable[..., Site]
 
-_SEED = pytest.StashKey[int]()
 _FAILED = pytest.StashKey[bool]()
-
-
-def _run_seed(config: pytest.Config) -> int:
-    """Give the seed of this run."""
-    if _SEED not in config.stash:
-        given = os.environ.get("FAULT_SEED")
-        config.stash[_SEED] = int(given) if given else Random().randrange(2**32)
-    return config.stash[_SEED]
 
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """A test's own seed, made of the run's and of the test's name."""
-    return _run_seed(request.config) ^ crc32(request.node.nodeid.encode())
+    return int(os.environ[RUN_SEED]) ^ crc32(request.node.nodeid.encode())
 
 
 @pytest.fixture
@@ -83,9 +73,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed:
         item.stash[_FAILED] = True
-        report.sections.append(("how to repeat it", f"FAULT_SEED={_run_seed(item.config)}"))
+        report.sections.append(("how to repeat it", f"{RUN_SEED}={os.environ[RUN_SEED]}"))
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    terminalreporter.write_line(f"FAULT_SEED={_run_seed(config)}")
