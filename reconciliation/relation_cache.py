@@ -3,8 +3,10 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import methodcaller
+from typing import Any, NamedTuple
 
 import redis
 import structlog
@@ -17,15 +19,28 @@ from reconciliation.model import CourseRelations
 
 log = structlog.get_logger(__name__)
 
-_KEYS_PER_ROUND_TRIP = 10_000
+# One script's sets: a few hundred take a millisecond, in which Redis does nothing else.
+_KEYS_A_SCRIPT = 500
+# Many sets in one command and in one flat answer, for each its size and then its members, or its error. Writing and
+# reading a command for each set costs this process several times as much, and a list within the answer costs Redis a
+# write to the socket (networking.c, writeToClient: every list begins a block of its own).
+_READ_SETS = """
+local answer, size = {}, 0
+for _, key in ipairs(KEYS) do
+  local members = redis.pcall('SMEMBERS', key)
+  answer[size + 1] = members.err or #members
+  for at = 1, #members do answer[size + 1 + at] = members[at] end
+  size = size + 1 + #members
+end
+return answer
+"""
 # Long enough that a unit which stays without leaf nodes costs a thread little of its time, and no longer: while it
 # lasts, a set that came and went again is not waited for.
 _REMEMBERED_SECONDS = 10.0
 _MOST_REMEMBERED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class _SetName:
+class _SetName(NamedTuple):
     course_id: str
     node_id: str
     relation: str
@@ -33,6 +48,9 @@ class _SetName:
     def key(self) -> bytes:
         # surrogatepass: a name that UTF-8 can't carry is a set that isn't there, and spoils nobody else's read.
         return f"{self.course_id}:{self.node_id}:{self.relation}".encode("utf-8", "surrogatepass")
+
+
+_AS_TEXT = methodcaller("decode")
 
 
 @dataclass(slots=True)
@@ -90,6 +108,7 @@ class RelationCache:
             retry=Retry(NoBackoff(), 1),
             health_check_interval=30,
         )
+        self._read_sets = self._redis.register_script(_READ_SETS)
         self._counters = counters
         self._gap_wait = gap_wait
         self._sleep = sleep
@@ -134,22 +153,34 @@ class RelationCache:
     def _ask(self, found: _Found, names: Iterable[_SetName]) -> None:
         distinct = list(dict.fromkeys(names))
         found.asked.update(distinct)
-        for start in range(0, len(distinct), _KEYS_PER_ROUND_TRIP):
-            part = distinct[start : start + _KEYS_PER_ROUND_TRIP]
-            for name, answer in zip(part, self._members(part), strict=True):
-                members = _decoded(name, answer)
-                if members:
-                    found.sets[name] = members
+        for name, answer in zip(distinct, self._members([name.key() for name in distinct]), strict=True):
+            members = _decoded(name, answer)
+            if members:
+                found.sets[name] = members
 
-    def _members(self, names: list[_SetName]) -> list[object]:
-        try:
-            pipeline = self._redis.pipeline(transaction=False)
-            for name in names:
-                pipeline.smembers(name.key())
-            answers: list[object] = pipeline.execute(raise_on_error=False)
-        except (redis.RedisError, OSError) as error:
-            raise _unavailable(error) from error
-        return answers
+    def _members(self, keys: list[bytes]) -> list[object]:
+        """Give for each key the list of its members, or what Redis said of it."""
+        found: list[object] = []
+        for start in range(0, len(keys), _KEYS_A_SCRIPT):
+            try:
+                answer = self._read_sets(keys=keys[start : start + _KEYS_A_SCRIPT])
+            except (redis.RedisError, OSError) as error:
+                raise _unavailable(error) from error
+            found += _sets_of(answer)
+        return found
+
+
+def _sets_of(answer: list[Any]) -> Iterator[object]:
+    """Take the flat answer of `_READ_SETS` apart again."""
+    at = 0
+    while at < len(answer):
+        size = answer[at]
+        if isinstance(size, int):
+            yield answer[at + 1 : at + 1 + size]
+            at += 1 + size
+        else:
+            yield size
+            at += 1
 
 
 class _AbsentSets:
@@ -191,20 +222,19 @@ def _unit_names(units: Iterable[tuple[str, str]]) -> list[_SetName]:
 
 
 def _decoded(name: _SetName, answer: object) -> frozenset[str] | None:
-    if isinstance(answer, redis.ResponseError):
-        if not str(answer).startswith("WRONGTYPE"):
-            raise _unavailable(answer) from answer
+    if isinstance(answer, bytes) and answer.startswith(b"WRONGTYPE"):
         log.warning("A relation key is no set: taken as missing.", course=name.course_id, key=repr(name.key()))
         return None
-    if not isinstance(answer, set):
-        raise RelationCacheUnavailable(f"the relation cache gave {type(answer).__name__} instead of a set")
+    if not isinstance(answer, list):
+        raise RelationCacheUnavailable(f"the relation cache gave {answer!r} instead of a set")
+    try:
+        return frozenset(map(_AS_TEXT, answer))
+    except UnicodeDecodeError:
+        log.warning("A relation set holds members that are no UTF-8.", course=name.course_id, key=repr(name.key()))
     # What is no UTF-8 stays a member that no content matches: a course must not become easier to complete by it.
     members = frozenset(member.decode("utf-8", "surrogateescape") for member in answer)
-    readable = frozenset(member for member in members if member.isascii() or _is_text(member))
-    if len(readable) < len(members):
-        log.warning("A relation set holds members that are no UTF-8.", course=name.course_id, key=repr(name.key()))
     # Such an ancestor can't be the id of any row, so there is no unit to write.
-    return readable if name.relation == "ancestors" else members
+    return frozenset(filter(_is_text, members)) if name.relation == "ancestors" else members
 
 
 def _is_text(member: str) -> bool:

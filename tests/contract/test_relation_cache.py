@@ -13,7 +13,7 @@ from devstack.stack import Stack
 from reconciliation.counters import Counters
 from reconciliation.errors import RelationCacheUnavailable
 from reconciliation.model import CourseRelations
-from reconciliation.relation_cache import RelationCache, _SetName
+from reconciliation.relation_cache import RelationCache
 
 DATABASE = 10
 COURSE = "do_course"
@@ -136,9 +136,9 @@ def test_the_second_round_trip_asks_again_for_what_the_first_missed(
     ask = cache._members
     looks: list[int] = []
 
-    def ask_then_fill(names: list[_SetName]) -> list[object]:
-        answers = ask(names)
-        looks.append(len(names))
+    def ask_then_fill(keys: list[bytes]) -> list[object]:
+        answers = ask(keys)
+        looks.append(len(keys))
         if len(looks) == 1:
             fill(sets)
         return answers
