@@ -154,11 +154,10 @@ class EnrolmentStore:
     def _enrolment_parts(self, write: EnrolmentWrite) -> list[tuple[PreparedStatement, tuple[object, ...]]]:
         key = _key_values(write.enrolment)
         cells = (write.progress, dict(write.content_status), write.updated_ms)
-        if write.completed_on_ms is None:
-            parts = [(self._statements.write_enrolment, self._stamped(write.stamp_us, (*cells, *key)))]
-        else:
-            values = (*cells, write.completed_on_ms, *key)
-            parts = [(self._statements.write_completed_enrolment, self._stamped(write.stamp_us, values))]
+        if write.completed_on_ms is not None and write.status is not None:
+            completed = (*cells, write.completed_on_ms, write.status.status, *key)
+            return [(self._statements.write_completed_enrolment, self._stamped(write.stamp_us, completed))]
+        parts = [(self._statements.write_enrolment, self._stamped(write.stamp_us, (*cells, *key)))]
         if write.status is not None:
             status = self._stamped(write.status.stamp_us, (write.status.status, *key))
             parts.append((self._statements.write_status, status))
@@ -175,6 +174,9 @@ class EnrolmentStore:
         self, parts: Sequence[tuple[PreparedStatement, tuple[object, ...]]]
     ) -> ResponseFuture | ReconciliationError:
         def send() -> ResponseFuture:
+            if len(parts) == 1:
+                ((statement, values),) = parts
+                return self._session.execute_async(statement, values)
             batch = BatchStatement(BatchType.UNLOGGED)
             # Maps are added to or assigned and every cell has its stamp: once or twice is the same.
             batch.is_idempotent = True

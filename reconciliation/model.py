@@ -97,7 +97,11 @@ class StatusWrite:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentWrite:
-    """What to write to one enrolment's row; `status` and `completed_on_ms` are None where they stay as they are."""
+    """What to write to one enrolment's row; `status` and `completed_on_ms` are None where they stay as they are.
+
+    A completedon is written together with the status that it belongs to. Raises ValueError where that is missing or has
+    another stamp.
+    """
 
     enrolment: EnrolmentKey
     progress: int
@@ -106,6 +110,10 @@ class EnrolmentWrite:
     stamp_us: int
     status: StatusWrite | None
     completed_on_ms: int | None
+
+    def __post_init__(self) -> None:
+        if self.completed_on_ms is not None and (self.status is None or self.status.stamp_us != self.stamp_us):
+            raise ValueError("a completedon comes with its status, both with the same stamp")
 
 
 @dataclass(frozen=True, slots=True)

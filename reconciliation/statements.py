@@ -56,7 +56,7 @@ class StatementTexts:
     probe_write: str  # user, course, batch
     add_aggregate: str  # [stamp], aggregates, agg_last_updated, activity_type, activity_id, user, context_id
     write_enrolment: str  # [stamp], progress, contentstatus, datetime, user, course, batch
-    write_completed_enrolment: str  # [stamp], progress, contentstatus, datetime, completedon, user, course, batch
+    write_completed_enrolment: str  # [stamp], progress, contentstatus, datetime, completedon, status, and the key
     write_status: str  # [stamp], status, user, course, batch
 
 
@@ -85,7 +85,8 @@ def statement_texts(tables: Tables, *, write_timestamps: bool) -> StatementTexts
         ),
         write_enrolment=f"{update_enrolment} progress = ?, contentstatus = ?, datetime = ? {one_enrolment}",
         write_completed_enrolment=(
-            f"{update_enrolment} progress = ?, contentstatus = ?, datetime = ?, completedon = ? {one_enrolment}"
+            f"{update_enrolment} progress = ?, contentstatus = ?, datetime = ?, completedon = ?, status = ? "
+            f"{one_enrolment}"
         ),
         write_status=f"{update_enrolment} status = ? {one_enrolment}",
     )
