@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv stack stack-down stack-clean demo demo-stop test soak settings lint types imports
+.PHONY: help venv stack stack-down stack-clean demo demo-stop test soak bench settings lint types imports
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: $(READY) ## Run every test (ARGS="…" is passed to pytest, JOBS=… proce
 
 soak: $(READY) ## Load it under random faults (MINUTES=… SEED=… ARGS="--poison 3")
 	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench: $(READY) ## Measure it against a bare loop over the drivers (ARGS="--workers 1 --workers 2 --json bench.json")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 settings: $(READY) ## Write docs/settings.md and README's table from the catalogue
 	@$(BIN)/python -m reconciliation.settings_reference

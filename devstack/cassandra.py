@@ -33,8 +33,7 @@ data_file_directories: ["{data}/data"]
 commitlog_directory: "{data}/commitlog"
 hints_directory: "{data}/hints"
 saved_caches_directory: "{data}/saved_caches"
-# Acknowledged means on disk: one killed node stands for a replicated cluster, which would not forget either.
-commitlog_sync: batch
+{commitlog}
 commitlog_segment_size: 16MiB
 commitlog_total_space: 256MiB
 memtable_heap_space: 96MiB
@@ -51,6 +50,11 @@ range_request_timeout: 20000ms
 write_request_timeout: 10000ms
 request_timeout: 20000ms
 """
+
+# Acknowledged means on disk: one killed node stands for a replicated cluster, which would not forget either.
+_SYNC_EVERY_WRITE = "commitlog_sync: batch"
+# What Cassandra does unless told otherwise, and so most installations.
+_SYNC_AS_USUAL = "commitlog_sync: periodic\ncommitlog_sync_period: 10000ms"
 
 _LOGGING = """\
 <configuration>
@@ -104,15 +108,18 @@ class CassandraServer(JavaServer):
     name: ClassVar[str] = "cassandra"
     start_limit: ClassVar[float] = 180.0
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, sync_every_write: bool = True) -> None:
         super().__init__(place, place.ports.cassandra)
+        self._commitlog = _SYNC_EVERY_WRITE if sync_every_write else _SYNC_AS_USUAL
 
     def command(self) -> Sequence[str]:
         """Write the configuration and return the command line."""
         configuration = self.folder / "cassandra.yaml"
         data = self.folder / "data"
         storage = internal_port(self.folder / "storage-port", self.place.ports)
-        configuration.write_text(_YAML.format(host=HOST, port=self.port, storage=storage, data=data))
+        configuration.write_text(
+            _YAML.format(host=HOST, port=self.port, storage=storage, data=data, commitlog=self._commitlog)
+        )
         logging = self.folder / "logback.xml"
         logging.write_text(_LOGGING)
         # It measures objects in memory for Cassandra, which guesses without it.

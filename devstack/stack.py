@@ -46,7 +46,8 @@ class Stack:
     """Three servers on `ports`, their data in `directory`. Names are "kafka", "cassandra" and "redis".
 
     `environment` is what the topics are made for, `keyspace` what the tables are made in; `cache` holds the packages
-    that all stacks share (default: DEVSTACK_CACHE, else .cache/devstack of the repository).
+    that all stacks share (default: DEVSTACK_CACHE, else .cache/devstack of the repository). `sync_every_write` False
+    lets Cassandra acknowledge writes before they are on disk, as installations do.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Stack:
         environment: str = "local",
         keyspace: str = DEFAULT_KEYSPACE,
         cache: Path | None = None,
+        sync_every_write: bool = True,
     ) -> None:
         if cache is None:
             cache = Path(os.environ.get("DEVSTACK_CACHE") or project_folder() / ".cache" / "devstack")
@@ -65,7 +67,8 @@ class Stack:
         self._environment = environment
         self._keyspace = keyspace
         place = Place(self.directory, cache.absolute(), self.ports)
-        servers = (KafkaServer(place), CassandraServer(place), RedisServer(place))
+        cassandra = CassandraServer(place, sync_every_write=sync_every_write)
+        servers = (KafkaServer(place), cassandra, RedisServer(place))
         self.servers: dict[str, Server] = {server.name: server for server in servers}
 
     @classmethod
