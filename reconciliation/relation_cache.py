@@ -22,8 +22,8 @@ log = structlog.get_logger(__name__)
 # One script's sets: a few hundred take a millisecond, in which Redis does nothing else.
 _KEYS_A_SCRIPT = 500
 # Many sets in one command and in one flat answer, for each its size and then its members, or its error. Writing and
-# reading a command for each set costs this process several times as much, and a list within the answer costs Redis a
-# write to the socket (networking.c, writeToClient: every list begins a block of its own).
+# reading a command for each set costs this process several times as much, and a list within the answer costs Redis 6 a
+# write to the socket (scripting.c, luaReplyToRedisReply; networking.c, addReplyDeferredLen: it begins a block anew).
 _READ_SETS = """
 local answer, size = {}, 0
 for _, key in ipairs(KEYS) do
@@ -121,8 +121,8 @@ class RelationCache:
     def read(self, wanted: Mapping[str, Collection[str]]) -> dict[str, CourseRelations]:
         """Return the relations of each course in `wanted`, which maps a course's id to ids of its contents.
 
-        All courses are read together, in two round trips; only leaf nodes that are missing cost a further look
-        after `gap_wait`. Raises RelationCacheUnavailable.
+        All courses are read together, in two looks of one script for some hundreds of sets; only leaf nodes that are
+        missing cost a further look after `gap_wait`. Raises RelationCacheUnavailable.
         """
         found = _Found()
         self._ask(found, _first_names(wanted))
