@@ -18,7 +18,7 @@ Rates = Mapping[int, list[float]]
 @click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--workers", default=2, show_default=True, help="Of the plot by group size.")
-@click.option("--group-size", default=50, show_default=True, help="Of the plot by workers.")
+@click.option("--group-size", default=100, show_default=True, help="Of the plot by workers.")
 def main(source: Path, folder: Path, workers: int, group_size: int) -> None:
     """Draw requests a second against group size and against workers, from SOURCE into FOLDER."""
     found = json.loads(source.read_text())
