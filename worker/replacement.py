@@ -43,19 +43,19 @@ class Replacement:
         return os.getpid() != self._main_pid
 
     def want(self, is_idle: Callable[[], bool], limit: float) -> None:
-        """Have the process replaced: it is told to end in order, as an operator would tell it, so it takes no more.
+        """Have the process replaced as soon as `is_idle` says that nothing but hanging attempts runs in it.
 
-        It is replaced as soon as `is_idle` says that nothing else runs, after `limit` seconds in any case.
+        That may be now. Else it is told to end in order, as an operator would tell it, so it takes no more, and is
+        replaced after `limit` seconds in any case.
         """
         if self.is_pool_child():
             os._exit(1)
         with self._lock:
             if self._is_wanted:
                 return
-            self._is_wanted = self._is_own_signal = True
+            self._is_wanted = True
         log.error("an attempt hangs: this worker starts anew as soon as its other attempts have ended")
         threading.Thread(target=self._replace, args=(is_idle, limit), name="replacement", daemon=True).start()
-        os.kill(os.getpid(), signal.SIGTERM)
 
     def heard(self) -> bool:
         """Say whether a signal to end was our own; one that is not means that an operator wants the worker gone."""
@@ -69,8 +69,15 @@ class Replacement:
         return self._is_wanted
 
     def _replace(self, is_idle: Callable[[], bool], limit: float) -> None:
-        # not left to the signal's handler: it may be the main thread that hangs
-        wait_for_idle(is_idle, limit, self.is_wanted)
+        if not is_idle():
+            with self._lock:
+                self._is_own_signal = True
+            os.kill(os.getpid(), signal.SIGTERM)
+            # a signal that no thread has taken yet would outlive the exec and end what starts anew (execve(2): pending
+            # signals stay, handlers go)
+            time.sleep(_PAUSE)
+            # not left to the signal's handler: it may be the main thread that hangs
+            wait_for_idle(is_idle, limit, self.is_wanted)
         if self._is_wanted:
             self.run_again()
 
