@@ -17,7 +17,7 @@ from benchmarks.latency import lone_requests
 from benchmarks.product import Product
 from benchmarks.report import Compared, Findings, Setting, show
 from benchmarks.workload import Shape, Workload
-from devstack.ports import HOST, Ports, free_port
+from devstack.ports import HOST, free_ports
 from devstack.schema import AggregateLayout, create_keyspace
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
@@ -139,10 +139,7 @@ def _servers(*, use_stack: bool) -> Iterator[tuple[Stack, Path]]:
         if use_stack:
             yield Stack.from_environment(os.environ), folder
             return
-        kafka = free_port()
-        cassandra = free_port([kafka])
-        ports = Ports(kafka, cassandra, free_port([kafka, cassandra]))
-        stack = Stack(folder / "servers", ports, sync_every_write=False)
+        stack = Stack(folder / "servers", free_ports(), sync_every_write=False)
         try:
             stack.up()
             yield stack, folder / "logs"

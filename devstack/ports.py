@@ -76,6 +76,13 @@ def free_port(reserved: Collection[int] = ()) -> int:
     raise DevstackError("stack", "no free port was found", "End some of the servers on this machine.")
 
 
+def free_ports() -> Ports:
+    """Find ports for a stack's three servers that are free now; raises DevstackError."""
+    kafka = free_port()
+    cassandra = free_port([kafka])
+    return Ports(kafka, cassandra, free_port([kafka, cassandra]))
+
+
 def is_answering(port: int, limit: float = 0.5) -> bool:
     """Tell whether something accepts connections on 127.0.0.1:`port` within `limit` seconds."""
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack.ports import HOST, Ports, free_port
+from devstack.ports import HOST, Ports, free_ports
 
 
 @dataclass(slots=True)
@@ -67,19 +67,13 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def _unused_ports() -> Ports:
-    kafka = free_port()
-    cassandra = free_port([kafka])
-    return Ports(kafka, cassandra, free_port([kafka, cassandra]))
-
-
 @pytest.fixture(scope="module")
 def unused_ports() -> Ports:
     """Ports that are free now; a module's own."""
-    return _unused_ports()
+    return free_ports()
 
 
 @pytest.fixture
 def more_unused_ports() -> Ports:
     """Ports that are free now; a test's own."""
-    return _unused_ports()
+    return free_ports()

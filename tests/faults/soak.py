@@ -20,7 +20,7 @@ from rich.console import Console
 
 from demo.interrupts import Interrupts
 from devstack.errors import DevstackError
-from devstack.ports import Ports, free_port
+from devstack.ports import free_ports
 from devstack.report import progress
 from devstack.stack import Stack
 from tests.faults.load import Load
@@ -151,17 +151,11 @@ def _end_orphans(environment: str) -> None:
             continue
 
 
-def _own_stack(folder: Path) -> Stack:
-    kafka = free_port()
-    cassandra = free_port([kafka])
-    return Stack(folder, Ports(kafka, cassandra, free_port([kafka, cassandra])))
-
-
 def _soak(console: Console, soak: Soak, minutes: float, workers: int, bridges: int) -> bool:
     """Run a soak on servers of its own; says whether all is well. Everything is ended and removed, also by Ctrl-C."""
     interrupts = Interrupts()
     folder = Path(tempfile.mkdtemp(prefix="enrolment-soak-"))
-    stack, logs = _own_stack(folder / "servers"), folder / "logs"
+    stack, logs = Stack(folder / "servers", free_ports()), folder / "logs"
     is_kept = False
     try:
         with progress(console) as report:
