@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -18,7 +18,7 @@ from benchmarks.product import Product
 from benchmarks.report import Compared, Findings, Setting, show
 from benchmarks.workload import Shape, Workload
 from devstack.ports import HOST, free_ports
-from devstack.schema import AggregateLayout, create_keyspace
+from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
 from tests.support.installation import Installation, unique
@@ -37,9 +37,13 @@ class Bench:
         self._logs = logs
         self._keyspace = unique("bench").replace("-", "_")
         create_keyspace(HOST, stack.ports.cassandra, self._keyspace, layout)
-        self._relations = RelationSets(HOST, stack.ports.redis, 10)
         self._random = Random(1)
-        self._workload = Workload(shape, stack.ports.cassandra, self._keyspace, self._relations, self._random)
+        with closing(RelationSets(HOST, stack.ports.redis, 10)) as relations:
+            self._workload = Workload(shape, stack.ports.cassandra, self._keyspace, relations, self._random)
+
+    def close(self) -> None:
+        """Drop the tables; servers that are used on keep no rows of it."""
+        drop_keyspace(HOST, self._stack.ports.cassandra, self._keyspace)
 
     def compare(self, setting: Setting, rounds: int) -> Compared:
         """Let the product and the bare loop do rounds in turn, each on learners of its own."""
@@ -120,12 +124,12 @@ def main(  # noqa: PLR0917 - one option each
     shape = Shape(learners, courses, units, contents)
     found = Findings(shape, layout.value, os.cpu_count() or 1)
     with _servers(use_stack=use_stack) as (stack, logs):
-        bench = Bench(console, stack, logs, shape, layout)
         settings = [Setting(count, size, threads) for count in workers for size in group_size]
-        for setting in settings:
-            found.compared.append(bench.compare(setting, rounds))
-        if lone:
-            found.lone_requests_ms = bench.lone(settings[0], lone)
+        with closing(Bench(console, stack, logs, shape, layout)) as bench:
+            for setting in settings:
+                found.compared.append(bench.compare(setting, rounds))
+            if lone:
+                found.lone_requests_ms = bench.lone(settings[0], lone)
     show(console, found)
     if json_path is not None:
         found.write(json_path)

@@ -14,10 +14,10 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, S
 from cassandra.query import BatchStatement, BatchType, tuple_factory
 
 from devstack.ports import HOST, Ports
+from reconciliation.model import COMPLETED
 from reconciliation.statements import StatementTexts, Tables, statement_texts
 from tests.support.tables import Learner
 
-_COMPLETED = 2
 _RELATION_DATABASE = 10
 
 
@@ -62,7 +62,7 @@ class _Loop:
         consumed = dict(reads[0].result().current_rows)
         reads[1].result()
         required, units = self._relations(learner.course, consumed)
-        done = {content for content, status in consumed.items() if status == _COMPLETED}
+        done = {content for content, status in consumed.items() if status == COMPLETED}
         now_ms = stamp_us // 1000
         batch = BatchStatement(BatchType.UNLOGGED)
         for activity, members in {**units, learner.course: required}.items():
@@ -75,7 +75,7 @@ class _Loop:
         self._session.execute(batch)
         cells = (stamp_us, len(required & done), consumed, now_ms)
         if required <= done:
-            self._session.execute(self._complete, (*cells, now_ms, _COMPLETED, *learner.ids))
+            self._session.execute(self._complete, (*cells, now_ms, COMPLETED, *learner.ids))
         else:
             self._session.execute(self._update, (*cells, *learner.ids))
 

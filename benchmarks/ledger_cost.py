@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.workload import Shape, Workload
 from devstack.ports import HOST
 from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
 from devstack.stack import Stack
@@ -29,12 +30,11 @@ from reconciliation.settings import Settings, load_settings
 from tasks.runner import make_runner
 from tests.support.events import encoded, sync_event
 from tests.support.installation import unique
-from tests.support.relations import CourseTree, RelationSets, course_of_units
-from tests.support.tables import Learner, Tables
+from tests.support.relations import RelationSets
+from tests.support.tables import Learner
 from worker.connections import Connections, connect
 
 GROUP = 25
-UNITS, CONTENTS_A_UNIT = 6, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +43,6 @@ class Round:
 
     with_ledger: float
     without_ledger: float
-
-
-def make_courses(count: int) -> list[CourseTree]:
-    """Make courses of 6 units with 5 contents each."""
-    return [
-        course_of_units(
-            course,
-            {f"{course}_u{unit}": {f"{course}_c{unit}_{n}" for n in range(CONTENTS_A_UNIT)} for unit in range(UNITS)},
-        )
-        for course in (unique("do") for _ in range(count))
-    ]
-
-
-def add_learners(tables: Tables, courses: Sequence[CourseTree], count: int, random: Random) -> list[Learner]:
-    """Write that many learners' rows, half of them with everything done, and give them."""
-    batch, prefix = unique("batch"), unique("user")
-    learners = [Learner(f"{prefix}-{n}", random.choice(courses).course, batch) for n in range(count)]
-    leaves = {tree.course: sorted(tree.leaf_nodes[tree.course]) for tree in courses}
-    tables.add_consumption(
-        {
-            learner: dict.fromkeys(leaves[learner.course][: None if n % 2 else UNITS * CONTENTS_A_UNIT // 2], 2)
-            for n, learner in enumerate(learners)
-        }
-    )
-    tables.add_enrolments(learners)
-    return learners
 
 
 def through_ledger(connections: Connections, learners: Sequence[Learner], topic: str) -> float:
@@ -126,14 +100,13 @@ def main(learners: int, rounds: int, seed: int) -> None:
             "CELERY_BROKER_URL": ports.redis_url(0),
         }
     )
-    tables, relations = Tables(HOST, ports.cassandra, keyspace), RelationSets(HOST, ports.redis, 10)
+    relations = RelationSets(HOST, ports.redis, 10)
+    workload = Workload(Shape(learners=count), ports.cassandra, keyspace, relations, random)
     connections = connect(settings, Counters(CollectorRegistry()))
     try:
-        courses = make_courses(50)
-        relations.fill(*courses)
         found = []
         for number in track(range(rounds + 1), description="rounds", console=Console(stderr=True)):
-            sides = [add_learners(tables, courses, count, random) for _ in range(2)]
+            sides = [workload.add_round().shuffled(random) for _ in range(2)]
             if number % 2:
                 first = bare(connections, sides[1])
                 found.append(Round(through_ledger(connections, sides[0], settings.kafka_input_topic), first))
@@ -146,7 +119,7 @@ def main(learners: int, rounds: int, seed: int) -> None:
         # the first warms up
         show(found[1:], count)
     finally:
-        _tidy(settings, relations, tables, connections)
+        _tidy(settings, relations, connections)
         drop_keyspace(HOST, ports.cassandra, keyspace)
 
 
@@ -170,12 +143,11 @@ def show(found: Sequence[Round], count: int) -> None:
     Console().print(table)
 
 
-def _tidy(settings: Settings, relations: RelationSets, tables: Tables, connections: Connections) -> None:
+def _tidy(settings: Settings, relations: RelationSets, connections: Connections) -> None:
     with redis.Redis.from_url(settings.ledger_redis_url) as client:
         for key in client.scan_iter(f"enrolment-reconciliation:{{{settings.kafka_group_id}}}:*", count=1000):
             client.delete(key)
     relations.close()
-    tables.close()
     connections.close()
 
 

@@ -10,7 +10,7 @@ import click
 import pygal
 from pygal.style import LightColorizedStyle
 
-#: How often the product was run at each setting, by what is asked of it.
+#: Requests a second of every round, by the setting that is plotted.
 Rates = Mapping[int, list[float]]
 
 
