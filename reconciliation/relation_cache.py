@@ -1,9 +1,10 @@
 """Reads the relation sets of courses from Redis (docs/reconciliation.md, relations)."""
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import redis
 import structlog
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from reconciliation.counters import Counters
@@ -34,6 +36,7 @@ for _, key in ipairs(KEYS) do
 end
 return answer
 """
+_READ_SETS_SHA = hashlib.sha1(_READ_SETS.encode(), usedforsecurity=False).hexdigest()
 # Long enough that a unit which stays without leaf nodes costs a thread little of its time, and no longer: while it
 # lasts, a set that came and went again is not waited for.
 _REMEMBERED_SECONDS = 10.0
@@ -108,7 +111,6 @@ class RelationCache:
             retry=Retry(NoBackoff(), 1),
             health_check_interval=30,
         )
-        self._read_sets = self._redis.register_script(_READ_SETS)
         self._counters = counters
         self._gap_wait = gap_wait
         self._sleep = sleep
@@ -121,8 +123,8 @@ class RelationCache:
     def read(self, wanted: Mapping[str, Collection[str]]) -> dict[str, CourseRelations]:
         """Return the relations of each course in `wanted`, which maps a course's id to ids of its contents.
 
-        All courses are read together, in two looks of one script for some hundreds of sets; only leaf nodes that are
-        missing cost a further look after `gap_wait`. Raises RelationCacheUnavailable.
+        All courses are read together, in two round trips; only leaf nodes that are missing cost a further look
+        after `gap_wait`. Raises RelationCacheUnavailable.
         """
         found = _Found()
         self._ask(found, _first_names(wanted))
@@ -160,14 +162,24 @@ class RelationCache:
 
     def _members(self, keys: list[bytes]) -> list[object]:
         """Give for each key the list of its members, or what Redis said of it."""
-        found: list[object] = []
-        for start in range(0, len(keys), _KEYS_A_SCRIPT):
+        parts = [keys[start : start + _KEYS_A_SCRIPT] for start in range(0, len(keys), _KEYS_A_SCRIPT)]
+        try:
             try:
-                answer = self._read_sets(keys=keys[start : start + _KEYS_A_SCRIPT])
-            except (redis.RedisError, OSError) as error:
-                raise _unavailable(error) from error
-            found += _sets_of(answer)
-        return found
+                answers = self._run_scripts(parts)
+            except NoScriptError:
+                # a Redis that is new, or was started anew, does not have it yet
+                self._redis.script_load(_READ_SETS)
+                answers = self._run_scripts(parts)
+        except (redis.RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        return [found for answer in answers for found in _sets_of(answer)]
+
+    def _run_scripts(self, parts: Iterable[Sequence[bytes]]) -> list[Any]:
+        """Send a script for each part in one round trip; gives the answers."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for part in parts:
+            pipeline.evalsha(_READ_SETS_SHA, len(part), *part)
+        return pipeline.execute()
 
 
 def _sets_of(answer: list[Any]) -> Iterator[object]:

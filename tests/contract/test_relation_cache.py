@@ -272,3 +272,18 @@ def test_a_right_that_is_missing_is_an_outage_and_no_missing_set(
     finally:
         sets.execute_command("ACL", "SETUSER", "default", "+smembers")
     cache.close()
+
+
+def test_a_redis_that_has_forgotten_the_script_is_given_it_again(cache: RelationCache, sets: redis.Redis) -> None:
+    fill(sets)
+    assert cache.read({COURSE: ["a", "b"]}) == {COURSE: relations()}
+    sets.script_flush()
+    assert cache.read({COURSE: ["a", "b"]}) == {COURSE: relations()}
+
+
+def test_a_course_of_more_sets_than_a_script_reads_is_read_whole(cache: RelationCache, sets: redis.Redis) -> None:
+    contents = [f"content{number}" for number in range(1_200)]
+    for content in contents:
+        sets.sadd(f"{COURSE}:{content}:ancestors", COURSE, f"unit of {content}")
+    (found,) = cache.read({COURSE: contents}).values()
+    assert found.ancestors == {content: {COURSE, f"unit of {content}"} for content in contents}
