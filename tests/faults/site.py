@@ -19,8 +19,6 @@ from tests.support.waiting import wait_until
 
 #: Waits so short that a test sees leases lapse and sweeps come round, and groups so small that much stands open.
 FAST: Mapping[str, str] = {
-    # small loads are several tasks all the same
-    "BRIDGE_GROUP_SIZE": "25",
     "LEDGER_LEASE": "4",
     "LEDGER_SWEEP_AFTER": "1.5",
     # below what a slow machine needs, each sweep would add to what there is to do
