@@ -11,6 +11,7 @@ from reconciliation.model import (
     CourseRelations,
     EnrolmentKey,
     EnrolmentRow,
+    EnrolmentWrite,
     Look,
     Plan,
     StatusWrite,
@@ -407,3 +408,9 @@ def test_needs_search() -> None:
 def test_clock_conflict(last_us: int | None, *, conflict: bool) -> None:
     assert clock_conflict(row(1, last_us=last_us), 1000) is conflict
     assert not clock_conflict(None, 1000)
+
+
+@pytest.mark.parametrize("status", [None, StatusWrite(2, STAMP_US - 1)])
+def test_a_completedon_without_its_status_is_refused(status: StatusWrite | None) -> None:
+    with pytest.raises(ValueError, match="same stamp"):
+        EnrolmentWrite(KEY, 1, {}, NOW_MS, STAMP_US, status, NOW_MS)
