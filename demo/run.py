@@ -130,9 +130,12 @@ def load_notes(folder: Path) -> Notes | None:
 def taking_turns(folder: Path) -> Iterator[None]:
     """Let one command at a time work on a folder; the lock goes with the process, however it ends.
 
-    Raises DemoError while another one is at work there.
+    Raises DemoError while another one is at work there, and where the folder can't be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(str(error), "Choose a folder that can be written: DEVSTACK_DIR=…") from error
     with (folder / "turn").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

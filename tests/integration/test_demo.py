@@ -202,6 +202,15 @@ def test_a_port_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_a_folder_that_cannot_be_made_is_told_in_one_line() -> None:
+    ended = demo(variables={"PATH": os.environ["PATH"], "DEVSTACK_DIR": "/dev/null/servers"})
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "demo: [Errno 20] Not a directory: '/dev/null/servers/demo'."
+        " Next step: Choose a folder that can be written: DEVSTACK_DIR=…\n"
+    )
+
+
 def test_the_supervisor_starts_its_command_again_until_it_is_told_to_end(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
     command = f'echo $$ >> "{starts}"; exec sleep 300'
