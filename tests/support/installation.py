@@ -24,6 +24,8 @@ from tests.support.relations import RelationSets
 from tests.support.tables import Learner, Tables
 from tests.support.waiting import USUAL_LIMIT, wait_until
 
+Ended = subprocess.CompletedProcess[str]
+
 _METRICS_PREFIX = "enrolment_reconciliation_"
 
 
@@ -227,9 +229,15 @@ class Installation:
 
     def operate(self, *arguments: str) -> str:
         """Run the operators' command line with these arguments; gives what it printed, insists on exit code 0."""
-        command = [str(Path(sys.executable).with_name("enrolment-reconciliation")), *arguments]
-        ended = subprocess.run(command, env=self.settings, capture_output=True, text=True, timeout=60, check=True)
+        ended = self.run_command(*arguments)
+        assert ended.returncode == 0, ended.stderr
         return ended.stdout
+
+    def run_command(self, *arguments: str, settings: Mapping[str, str] | None = None) -> Ended:
+        """Run the operators' command line with more settings, however it ends."""
+        command = [str(Path(sys.executable).with_name("enrolment-reconciliation")), *arguments]
+        environment = {**self.settings, **(settings or {})}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     def claimed_count(self) -> int:
         """How many entries of the ledger an attempt holds."""
