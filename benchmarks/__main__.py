@@ -1,8 +1,6 @@
 """`make bench`: the product and the bare loop in turn, on servers of this run's own."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,12 +14,12 @@ from benchmarks.calm import wait_calm
 from benchmarks.latency import lone_requests
 from benchmarks.product import Product
 from benchmarks.report import Compared, Findings, Setting, show
+from benchmarks.servers import bench_servers, new_installation
 from benchmarks.workload import Shape, Workload
-from devstack.ports import HOST, free_ports
+from devstack.ports import HOST
 from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
 from devstack.stack import Stack
-from devstack.topics import create_topics, topic_names
-from tests.support.installation import Installation, unique
+from tests.support.installation import unique
 from tests.support.relations import RelationSets
 
 _WARM_UP = 5_000
@@ -75,14 +73,8 @@ class Bench:
     @contextmanager
     def running(self, setting: Setting) -> Iterator[Product]:
         """Run a bridge and workers on names of their own, and end them in order."""
-        environment = unique("bench")
-        create_topics(self._stack.ports.bootstrap, topic_names(environment))
-        settings = {"BRIDGE_GROUP_SIZE": str(setting.group_size), "WORKER_THREADS": str(setting.threads)}
-        with Installation(self._stack.ports, environment, self._keyspace, self._logs, settings) as installation:
-            for _ in range(setting.workers - 1):
-                installation.add_worker()
-            installation.start()
-            yield Product(installation, self._stack)
+        with new_installation(self._stack, self._keyspace, self._logs, setting) as installation:
+            yield Product(installation.start(), self._stack)
 
     def _tell(self, compared: Compared, side: str) -> None:
         seconds = (compared.bare if side == "bare" else compared.product)[-1].seconds
@@ -123,7 +115,7 @@ def main(  # noqa: PLR0917 - one option each
     layout = AggregateLayout.USER_IN_CLUSTERING if other_layout else AggregateLayout.USER_IN_PARTITION
     shape = Shape(learners, courses, units, contents)
     found = Findings(shape, layout.value, os.cpu_count() or 1)
-    with _servers(use_stack=use_stack) as (stack, logs):
+    with bench_servers(use_stack=use_stack) as (stack, logs):
         settings = [Setting(count, size, threads) for count in workers for size in group_size]
         with closing(Bench(console, stack, logs, shape, layout)) as bench:
             for setting in settings:
@@ -133,24 +125,6 @@ def main(  # noqa: PLR0917 - one option each
     show(console, found)
     if json_path is not None:
         found.write(json_path)
-
-
-@contextmanager
-def _servers(*, use_stack: bool) -> Iterator[tuple[Stack, Path]]:
-    """Give servers and a folder for logs; what this run started is ended and removed."""
-    folder = Path(tempfile.mkdtemp(prefix="enrolment-bench-"))
-    try:
-        if use_stack:
-            yield Stack.from_environment(os.environ), folder
-            return
-        stack = Stack(folder / "servers", free_ports(), sync_every_write=False)
-        try:
-            stack.up()
-            yield stack, folder / "logs"
-        finally:
-            stack.down(delete=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

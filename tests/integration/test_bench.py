@@ -1,4 +1,4 @@
-"""`make bench` runs from its first line to its table, on a handful of learners."""
+"""Every measurement runs from its first line to its table, on a handful of learners."""
 
 import json
 import os
@@ -6,22 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.parts import LEVELS
 from devstack.ports import Ports
 from tests.support.processes import REPOSITORY
 
 LIMIT_SECONDS = 280
 
 
-def test_it_measures_and_reports(ports: Ports, tmp_path: Path) -> None:
-    report = tmp_path / "bench.json"
+def run_measurement(ports: Ports, *command: str) -> str:
+    """Run a module of benchmarks/ on the tests' servers; gives what it printed, insists on exit code 0."""
     ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks", "--use-stack", "--json", str(report)),
-            *("--learners", "100", "--courses", "5", "--rounds", "2", "--lone", "5"),
-        ],
+        [sys.executable, "-m", *command, "--use-stack"],
         cwd=REPOSITORY,
         env={
             "PATH": os.environ["PATH"],
+            "COLUMNS": "200",
             "DEVSTACK_KAFKA_PORT": str(ports.kafka),
             "DEVSTACK_CASSANDRA_PORT": str(ports.cassandra),
             "DEVSTACK_REDIS_PORT": str(ports.redis),
@@ -32,10 +31,28 @@ def test_it_measures_and_reports(ports: Ports, tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "product / bare loop" in ended.stdout
+    return ended.stdout
+
+
+def test_it_measures_and_reports(ports: Ports, tmp_path: Path) -> None:
+    report = tmp_path / "bench.json"
+    small = ("--learners", "100", "--courses", "5", "--rounds", "2", "--lone", "5")
+    assert "product / bare loop" in run_measurement(ports, "benchmarks", "--json", str(report), *small)
     found = json.loads(report.read_text())
     (compared,) = found["compared"]
     assert len(compared["bare"]) == 2
     # half of the learners have completed, and nothing is announced twice
     assert [(it["certificates"], it["audits"]) for it in compared["product"]] == [(50, 50), (50, 50)]
     assert len(found["lone_requests_ms"]) == 5
+
+
+def test_a_flood_is_watched_to_its_end(ports: Ports) -> None:
+    told = run_measurement(ports, "benchmarks.flood", "--learners", "100", "--clicks", "20", "--workers", "1")
+    assert "│   2,000 │" in told
+    assert "certificates: 50\n" in told
+
+
+def test_the_parts_are_measured_apart(ports: Ports) -> None:
+    small = ("--learners", "100", "--rounds", "1", "--workers", "1", "--group-size", "25")
+    told = run_measurement(ports, "benchmarks.parts", *small)
+    assert [level for level in LEVELS.values() if level in told] == list(LEVELS.values())
