@@ -8,5 +8,5 @@ import os
 
 # Flower alone listens on every address of its host, and anybody who reaches it could read what goes on
 address = os.environ.get("FLOWER_ADDRESS", "127.0.0.1")
-# what a task was about and why it did not succeed, beside Flower's own columns
-tasks_columns = os.environ.get("FLOWER_TASKS_COLUMNS", "name,uuid,state,args,exception,received,runtime,worker")
+# beside Flower's own columns what a task was about, and last, since it is long, why it did not succeed
+tasks_columns = os.environ.get("FLOWER_TASKS_COLUMNS", "name,uuid,state,args,received,runtime,worker,exception")

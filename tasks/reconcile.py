@@ -19,8 +19,12 @@ class RequestsGivenUp(Exception):
     """Raised to end a task as FAILURE when some of its requests went to the failed topic."""
 
 
-class RequestsGoOn(Exception):
-    """Says, where a task ends as RETRY, what became of its requests."""
+class RequestsGoOn(Retry):
+    """Raised to end a task as RETRY; says what became of its requests."""
+
+    def __repr__(self) -> str:
+        # what Flower shows (celery/worker/request.py, Request.on_retry); Retry's own repeats itself
+        return f"{type(self).__name__}({self.message!r})"
 
 
 @shared_task(bind=True, name=RECONCILE_TASK, throws=(RequestsGivenUp, LedgerUnavailable))
@@ -46,9 +50,9 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
     if summary.given_up:
         raise RequestsGivenUp(_tell("given up, see the failed topic", summary.given_up, len(named)))
     if summary.retried:
-        raise _retry("to be tried again alone", summary.retried, len(named))
+        raise RequestsGoOn(_tell("to be tried again alone", summary.retried, len(named)))
     if summary.waiting:
-        raise _retry("waiting for a server", summary.waiting, len(named))
+        raise RequestsGoOn(_tell("waiting for a server", summary.waiting, len(named)))
     return {"done": summary.done, "stale": summary.stale}
 
 
@@ -63,12 +67,6 @@ def _counts(summary: Summary) -> dict[str, object]:
     # one line a task, whatever failed in it: in an outage there are thousands
     reasons = summary.retried or summary.waiting
     return {**counts, "reason": reasons[0]} if reasons else counts
-
-
-def _retry(what: str, reasons: tuple[str, ...], named: int) -> Retry:
-    text = _tell(what, reasons, named)
-    # Flower shows the exception's exc (celery/worker/request.py, Request.on_retry), the log its message
-    return Retry(text, exc=RequestsGoOn(text))
 
 
 def _tell(what: str, reasons: tuple[str, ...], named: int) -> str:

@@ -58,7 +58,7 @@ class Chromium:
 
     Args:
         executable: what `find_chromium` found.
-        size: the window's width and height in pixels.
+        size: the page's width and height.
         headers: sent with every request of the page, such as an Authorization.
 
     """
@@ -89,7 +89,6 @@ class Chromium:
             "sh",
             self._executable,
             *_OPTIONS,
-            f"--window-size={self._size[0]},{self._size[1]}",
             f"--user-data-dir={self._profile.name}",
             "about:blank",
         ]
@@ -151,9 +150,9 @@ class Chromium:
         if not self.evaluate(f"(e => e && (e.click(), true))(document.querySelector({json.dumps(selector)}))"):
             raise BrowserError(f"nothing to click on: {selector}")
 
-    def screenshot(self, path: Path, height: int | None = None) -> None:
-        """Write what is shown as a PNG; `height` cuts it below so many pixels."""
-        clip = {"x": 0, "y": 0, "width": self._size[0], "height": height or self._size[1], "scale": 1}
+    def screenshot(self, path: Path, scale: float = 1.0) -> None:
+        """Write what is shown as a PNG, made larger or smaller by `scale`."""
+        clip = {"x": 0, "y": 0, "width": self._size[0], "height": self._size[1], "scale": scale}
         answer = self.call("Page.captureScreenshot", format="png", clip=clip)
         path.write_bytes(base64.b64decode(answer["data"]))
 
@@ -183,6 +182,8 @@ class Chromium:
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
         self.call("Network.setExtraHTTPHeaders", headers=self._headers)
+        width, height = self._size
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def _next(self, deadline: float, waits_for: str) -> dict[str, Any]:
         while b"\0" not in self._buffer:

@@ -20,7 +20,8 @@ from tests.support.tables import Learner
 COURSES = ("do_2140007312", "do_2140007340", "do_2140007366", "do_2140007381")
 #: How many learners of the first two courses click at once, beside the load.
 CROWD = 60
-SIZE = (1360, 620)
+SIZE = (1960, 800)
+SCALE = 0.7
 
 
 @click.command()
@@ -50,7 +51,7 @@ def _take(stack: Stack, logs: Path, chromium: str, path: Path) -> None:
             site.sync(*crowd)
             shown = "document.querySelectorAll('#tasks-table tbody tr[id]').length"
             browser.open(f"{flower.address}/tasks", f"{shown} > {len(stage.learners) + 2}")
-            browser.screenshot(path)
+            browser.screenshot(path, SCALE)
             flower.process.end()
         finally:
             flower.process.kill()
