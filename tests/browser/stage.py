@@ -4,7 +4,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,16 @@ class Flower:
     Args:
         installation: whose broker and settings it has.
         logs: a folder for its output.
-        arguments: more of its command line.
+        variables: more variables; an empty one is left out.
 
     """
 
-    def __init__(self, installation: Installation, logs: Path, *arguments: str) -> None:
+    def __init__(self, installation: Installation, logs: Path, variables: Mapping[str, str] | None = None) -> None:
         self.port = free_port(installation.metrics_ports.values())
         self.address = f"http://{HOST}:{self.port}"
-        settings = {**installation.settings, "FLOWER_BASIC_AUTH": USER}
-        command = [*FLOWER, f"--port={self.port}", *arguments]
+        every = {**installation.settings, "FLOWER_BASIC_AUTH": USER, **(variables or {})}
+        settings = {name: value for name, value in every.items() if value}
+        command = [*FLOWER, f"--port={self.port}"]
         self.process = Process("flower", command, settings, logs / f"{installation.environment}-flower.log")
 
     def start(self) -> None:

@@ -1,10 +1,11 @@
 """Flower's pages as an operator sees them, in a real browser (docs/flower.md)."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from tests.browser.stage import USER, WORKER_NAME, Stage
+from tests.browser.stage import USER, WORKER_NAME, Flower, Stage
 
 TASK_ROWS = "document.querySelectorAll('#tasks-table tbody tr[id]').length"
 WORKERS_SHOWN = "document.querySelector('#workers-table .worker-name-link')"
@@ -108,6 +109,18 @@ def test_a_page_is_whole_without_the_internet(stage: Stage, path: str) -> None:
     assert stage.browser.problems == []
     # its style has come
     assert stage.browser.evaluate("getComputedStyle(document.querySelector('.app-navbar')).position") == "sticky"
+
+
+def test_who_only_looks_can_change_nothing(stage: Stage, logs: Path) -> None:
+    task, shutdown = f"/api/task/revoke/{stage.failed}", f"/api/worker/shutdown/{WORKER_NAME}"
+    for variables, status in (({"FLOWER_READ_ONLY": "true"}, 403), ({"FLOWER_BASIC_AUTH": ""}, 401)):
+        flower = Flower(stage.installation, logs, variables)
+        try:
+            flower.start()
+            assert flower.ask("/workers")[0] == 200
+            assert (flower.ask(task, "POST")[0], flower.ask(shutdown, "POST")[0]) == (status, status), variables
+        finally:
+            flower.process.kill()
 
 
 def test_all_but_health_and_metrics_ask_for_the_password(stage: Stage) -> None:
