@@ -50,9 +50,9 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
     if summary.given_up:
         raise RequestsGivenUp(_tell("given up, see the failed topic", summary.given_up, len(named)))
     if summary.retried:
-        raise RequestsGoOn(_tell("to be tried again alone", summary.retried, len(named)))
+        raise _retry("to be tried again alone", summary.retried, len(named))
     if summary.waiting:
-        raise RequestsGoOn(_tell("waiting for a server", summary.waiting, len(named)))
+        raise _retry("waiting for a server", summary.waiting, len(named))
     return {"done": summary.done, "stale": summary.stale}
 
 
@@ -67,6 +67,10 @@ def _counts(summary: Summary) -> dict[str, object]:
     # one line a task, whatever failed in it: in an outage there are thousands
     reasons = summary.retried or summary.waiting
     return {**counts, "reason": reasons[0]} if reasons else counts
+
+
+def _retry(what: str, reasons: tuple[str, ...], named: int) -> Retry:
+    return RequestsGoOn(_tell(what, reasons, named))
 
 
 def _tell(what: str, reasons: tuple[str, ...], named: int) -> str:
