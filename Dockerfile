@@ -19,7 +19,7 @@ RUN groupadd --gid 10001 reconciliation \
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --no-deps /wheels/*.whl
 WORKDIR /app
-COPY LICENSE celeryconfig.py ./
+COPY LICENSE celeryconfig.py flowerconfig.py ./
 COPY bridge bridge
 COPY commands commands
 COPY ledger ledger

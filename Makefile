@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv stack stack-down stack-clean demo demo-stop test soak bench settings lint types imports
+.PHONY: help venv stack stack-down stack-clean demo demo-stop test test-browser test-alerts flower-picture soak bench settings lint types imports
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(READY) ## Build or refresh .venv (PYTHON=… chooses the interpreter)
 
@@ -47,6 +47,16 @@ demo-stop: $(READY) ## End what `make demo KEEP=1` left running
 
 test: $(READY) ## Run every test (ARGS="…" is passed to pytest, JOBS=… processes share the files)
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-browser: $(READY) ## Look at Flower's pages in a headless Chromium, which must be installed
+	@$(BIN)/pytest tests/browser $(ARGS)
+
+test-alerts: ## Check the alert rules with Prometheus' promtool, which must be installed
+	@promtool check rules deploy/prometheus/alerts.yml
+	@promtool test rules deploy/prometheus/alerts_test.yml
+
+flower-picture: $(READY) ## Take the picture of docs/flower.md
+	@$(BIN)/python -m tests.browser.picture docs/images/flower-tasks.png
 
 soak: $(READY) ## Load it under random faults (MINUTES=… SEED=… ARGS="--poison 3")
 	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

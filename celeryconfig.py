@@ -33,7 +33,8 @@ broker_url = broker_read_url = broker_write_url = _settings.celery_broker_url
 # the queue carries the consumer group's name, and so do the broker's own keys below: two environments on one Redis
 # never see each other's work
 task_default_queue = _settings.kafka_group_id
-# the task, and what happens around a worker's life; loaded by workers alone, not by the bridge or Flower
+# the task, and what happens around a worker's life; loaded by workers and by Flower (flower/app.py, Flower.__init__),
+# where nothing of it runs, but not by the bridge
 imports = ("tasks.reconcile", "tasks.revocation", "worker.signals")
 task_routes = {RECONCILE_TASK: {"queue": _settings.kafka_group_id}}
 

@@ -19,8 +19,12 @@ class RequestsGivenUp(Exception):
     """Raised to end a task as FAILURE when some of its requests went to the failed topic."""
 
 
-class RequestsGoOn(Exception):
-    """Says, where a task ends as RETRY, what became of its requests."""
+class RequestsGoOn(Retry):
+    """Raised to end a task as RETRY; says what became of its requests."""
+
+    def __repr__(self) -> str:
+        # what Flower shows (celery/worker/request.py, Request.on_retry); Retry's own repeats itself
+        return f"{type(self).__name__}({self.message!r})"
 
 
 @shared_task(bind=True, name=RECONCILE_TASK, throws=(RequestsGivenUp, LedgerUnavailable))
@@ -66,9 +70,7 @@ def _counts(summary: Summary) -> dict[str, object]:
 
 
 def _retry(what: str, reasons: tuple[str, ...], named: int) -> Retry:
-    text = _tell(what, reasons, named)
-    # Flower shows the exception's exc (celery/worker/request.py, Request.on_retry), the log its message
-    return Retry(text, exc=RequestsGoOn(text))
+    return RequestsGoOn(_tell(what, reasons, named))
 
 
 def _tell(what: str, reasons: tuple[str, ...], named: int) -> str:

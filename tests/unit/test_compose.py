@@ -188,6 +188,12 @@ def test_metrics_are_checked_where_they_are_served(services: dict[str, dict[str,
         assert f"http://127.0.0.1:{port}/" in services[service]["healthcheck"]["test"][-1]
 
 
+def test_flower_is_reached_from_outside_its_container(services: dict[str, dict[str, Any]]) -> None:
+    # flowerconfig.py keeps it to its own host otherwise
+    assert services["flower"]["environment"]["FLOWER_ADDRESS"] == "0.0.0.0"  # noqa: S104 - published on 127.0.0.1
+    assert services["flower"]["ports"] == ["127.0.0.1:5555:5555"]
+
+
 def test_flower_has_no_password_of_its_own(services: dict[str, dict[str, Any]]) -> None:
     assert services["flower"]["environment"]["FLOWER_BASIC_AUTH"].startswith("${FLOWER_BASIC_AUTH:?")
 
