@@ -6,6 +6,7 @@ announce it, and only then say that the request is done.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
@@ -46,6 +47,16 @@ log = structlog.get_logger(__name__)
 MOST_LOOKS = 3
 
 RecordDebts = Callable[[Sequence[Debt]], Sequence[DebtStatus]]
+
+
+class Reconciling(Protocol):
+    """What an attempt asks of the domain: the `Reconciler`, or in shadow mode the `Comparer`."""
+
+    def reconcile(self, attempts: Sequence[Attempt], record_debts: RecordDebts) -> list[Outcome | Failed]:
+        """Give one result for each attempt, in their order."""
+
+    def standing(self, completions: Sequence[Completion]) -> list[bool | None]:
+        """Say of each completion whether its row shows it now; None where the row can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
