@@ -3,6 +3,7 @@
 import click
 
 from commands.endings import EXIT_CODES
+from commands.explaining import explain
 from commands.resuming import resume
 from commands.rewinding import rewind
 from commands.shadowing import shadow
@@ -16,5 +17,5 @@ def main() -> None:
     """
 
 
-for _command in (resume, rewind, shadow):
+for _command in (explain, resume, rewind, shadow):
     main.add_command(_command)
