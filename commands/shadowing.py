@@ -1,5 +1,6 @@
 """`shadow`: shows what shadow mode has found (docs/shadow.md)."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -36,9 +37,8 @@ def shadow(kind: str | None, limit: int, clear: bool, as_json: bool) -> None:
     nothing. The report is that of the group ending in "-shadow", whether shadow mode is on or off.
     """
     settings = read_settings()
-    report = Comparisons(
-        replace(ledger_config(settings), group_id=settings.shadow_group_id), now_ms=lambda: 0
-    )  # reads and clears, so no clock is asked
+    config = replace(ledger_config(settings), group_id=settings.shadow_group_id)
+    report = Comparisons(config, now_ms=lambda: time.time_ns() // 1_000_000)
     try:
         if clear:
             _tell_cleared(settings, report.clear(), as_json=as_json)

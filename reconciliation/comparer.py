@@ -17,7 +17,7 @@ from reconciliation.errors import PutOff, ReconciliationError, RequestFailed
 from reconciliation.learner_reader import LearnerReader
 from reconciliation.model import Attempt, Completion, Failed, Look, Outcome
 from reconciliation.progress import Rules
-from reconciliation.reconciler import RecordDebts
+from reconciliation.reconciling import RecordDebts
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 from reconciliation.shadow import Comparison, Expectations, compare, expectations

@@ -6,7 +6,6 @@ announce it, and only then say that the request is done.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
@@ -38,6 +37,7 @@ from reconciliation.model import (
     Verdict,
 )
 from reconciliation.publisher import EventPublisher
+from reconciliation.reconciling import RecordDebts
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 
@@ -45,18 +45,6 @@ log = structlog.get_logger(__name__)
 
 #: How often a row that carries a write time not older than our stamp is looked at before we stamp above it.
 MOST_LOOKS = 3
-
-RecordDebts = Callable[[Sequence[Debt]], Sequence[DebtStatus]]
-
-
-class Reconciling(Protocol):
-    """What an attempt asks of the domain: the `Reconciler`, or in shadow mode the `Comparer`."""
-
-    def reconcile(self, attempts: Sequence[Attempt], record_debts: RecordDebts) -> list[Outcome | Failed]:
-        """Give one result for each attempt, in their order."""
-
-    def standing(self, completions: Sequence[Completion]) -> list[bool | None]:
-        """Say of each completion whether its row shows it now; None where the row can't be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from reconciliation.errors import (
 from reconciliation.events import completion_mid
 from reconciliation.failed_topic import FailurePlace
 from reconciliation.model import Completion, Debt, DebtStatus, Failed, FinalFailure, Outcome
-from reconciliation.reconciler import Reconciling
+from reconciliation.reconciling import Reconciling
 from tasks.giving_up import Given, chance, give_up, wait
 from tasks.isolation import Isolation, Unfinished
 from tasks.retry_policy import GiveUp, RetryRules, TryAgain, decide, decide_crash

@@ -13,7 +13,8 @@ from reconciliation.failed_topic import FailedTopic, FailurePlace
 from reconciliation.from_settings import rules, store_config
 from reconciliation.learner_reader import LearnerReader
 from reconciliation.publisher import EventPublisher
-from reconciliation.reconciler import EventTopics, Reconciler, Reconciling
+from reconciliation.reconciler import EventTopics, Reconciler
+from reconciliation.reconciling import Reconciling
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings

@@ -14,7 +14,7 @@ from reconciliation.counters import Counters
 from reconciliation.errors import Server
 from reconciliation.failed_topic import FailurePlace
 from reconciliation.from_settings import collection_search, relation_cache
-from reconciliation.reconciler import Reconciling
+from reconciliation.reconciling import Reconciling
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings, process_settings
