@@ -21,7 +21,7 @@ from bridge.sweep import Sweeper
 from ledger.ledger import Identity, Ledger
 from reconciliation.counters import Counters
 from reconciliation.errors import LedgerUnavailable
-from reconciliation.failed_topic import FailedTopic
+from reconciliation.failed_topic import FailurePlace
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class Parts:
     ledger: Ledger
     dispatcher: Dispatcher
     sweeper: Sweeper
-    failed_topic: FailedTopic
+    failed_topic: FailurePlace
     counters: Counters
     gauges: Gauges
 

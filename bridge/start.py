@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -15,15 +16,18 @@ from bridge.dispatch import Dispatcher, make_app
 from bridge.kafka_input import KafkaInput
 from bridge.metrics import Gauges
 from bridge.sweep import Sweeper
+from ledger.comparisons import Comparisons
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
 from reconciliation.errors import SettingsError
-from reconciliation.failed_topic import FailedTopic
+from reconciliation.failed_topic import FailedTopic, FailurePlace
 from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.publisher import EventPublisher
 from reconciliation.settings import Settings, process_settings
+from reconciliation.shadow import SHADOW_WARNING
+from reconciliation.shadow_failures import CountedFailures
 
 log = structlog.get_logger(__name__)
 
@@ -37,12 +41,11 @@ def build(settings: Settings) -> Bridge:
     counters = Counters(registry)
     ledger = Ledger(ledger_config(settings))
     dispatcher = Dispatcher(make_app(), settings.group_size)
-    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
     parts = Parts(
         ledger=ledger,
         dispatcher=dispatcher,
         sweeper=Sweeper(ledger, dispatcher, settings.ledger_sweep_interval, settings.ledger_lease / 3),
-        failed_topic=FailedTopic(publisher, settings.kafka_output_failed_topic, counters),
+        failed_topic=_failure_place(settings, counters),
         counters=counters,
         gauges=Gauges(registry),
     )
@@ -59,6 +62,15 @@ def build(settings: Settings) -> Bridge:
     bridge = Bridge(parts, make_input, settings.poll_records, settings.ledger_max_open)
     serve_metrics(registry, settings.metrics_address, settings.metrics_bridge_port, "metrics.bridge.port")
     return bridge
+
+
+def _failure_place(settings: Settings, counters: Counters) -> FailurePlace:
+    """Make where records go that can't be requests: in shadow mode they are counted, and there is no publisher."""
+    if settings.shadow_enabled:
+        report = Comparisons(ledger_config(settings), now_ms=lambda: time.time_ns() // 1_000_000)
+        return CountedFailures(report, counters)
+    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
+    return FailedTopic(publisher, settings.kafka_output_failed_topic, counters)
 
 
 class Runner:
@@ -128,6 +140,8 @@ def start() -> int:
 def run(settings: Settings) -> None:
     """Run a bridge until SIGTERM or SIGINT. Raises SettingsError when the ledger's Redis is set up wrongly."""
     bridge = build(settings)
+    if settings.shadow_enabled:
+        log.warning(SHADOW_WARNING, group=settings.kafka_group_id)
     log.info(
         "the bridge starts",
         topic=settings.kafka_input_topic,

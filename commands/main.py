@@ -3,8 +3,10 @@
 import click
 
 from commands.endings import EXIT_CODES
+from commands.explaining import explain
 from commands.resuming import resume
 from commands.rewinding import rewind
+from commands.shadowing import shadow
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
@@ -15,5 +17,5 @@ def main() -> None:
     """
 
 
-for _command in (resume, rewind):
+for _command in (explain, resume, rewind, shadow):
     main.add_command(_command)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter
 
+from reconciliation.shadow import Kind
+
 PREFIX = "enrolment_reconciliation_"
 
 
@@ -38,6 +40,18 @@ class Counters:
         )
         self.completed_enrolments = counter("enrolment_complete_count", "Completions written")
         self.certificate_events = counter("cert_issue_events_count", "Certificate events sent")
+        # these four in shadow mode alone (docs/shadow.md)
+        self.shadow_compared = counter("shadow_compared_count", "Requests compared with what the tables hold")
+        self.shadow_moved_on = counter(
+            "shadow_moved_on_count", "Of these, requests after which the learner consumed more, so that rows may differ"
+        )
+        self.shadow_invalid_records = counter("shadow_invalid_records_count", "Records that can't be requests")
+        differences = Counter(
+            PREFIX + "shadow_difference_count", "Differences found, by kind", ["kind"], registry=registry
+        )
+        #: A counter for each kind; all of them are served from the start.
+        self.shadow_differences = {kind: differences.labels(kind=kind.value) for kind in Kind}
+        self._by_name.update((f"shadow_difference_count:{kind}", it) for kind, it in self.shadow_differences.items())
 
     def read(self) -> dict[str, float]:
         """Give every counter's value by its name, for `add` in another process."""

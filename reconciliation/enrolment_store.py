@@ -1,7 +1,6 @@
 """All reads and writes of Cassandra (docs/reconciliation.md, tables and steps; docs/reliability.md, outages)."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cassandra.cluster import ResponseFuture
@@ -19,8 +18,8 @@ from reconciliation.model import (
     EnrolmentWrite,
     Look,
 )
-from reconciliation.statements import SERVER_CLOCK
 from reconciliation.store_connection import StoreConfig, translated
+from reconciliation.store_reads import Pending, Reads, enrolment_row, first_error, sent
 
 __all__ = ["EnrolmentStore", "StoreConfig"]
 
@@ -42,6 +41,7 @@ class EnrolmentStore:
         self._statements = connection.statements
         self._config = config
         self._counters = counters
+        self._reads = Reads(connection.session, counters)
 
     @classmethod
     def connect(cls, config: StoreConfig, counters: Counters) -> "EnrolmentStore":
@@ -59,15 +59,15 @@ class EnrolmentStore:
         """Return all consumption rows and the enrolment of each key, as they are now."""
         pending = [
             (
-                self._read(self._statements.read_consumption, _key_values(key)),
-                self._read(self._statements.read_enrolment, _key_values(key)),
+                self._reads.send(self._statements.read_consumption, _key_values(key)),
+                self._reads.send(self._statements.read_enrolment, _key_values(key)),
             )
             for key in keys
         ]
         looks: list[Look | ReconciliationError] = []
         for consumption, enrolment in pending:
             # Both are collected even where the first has failed: no answer is left behind in flight.
-            consumption_rows, enrolment_rows = self._rows(consumption), self._rows(enrolment)
+            consumption_rows, enrolment_rows = self._reads.rows(consumption), self._reads.rows(enrolment)
             if isinstance(consumption_rows, ReconciliationError):
                 looks.append(consumption_rows)
             elif isinstance(enrolment_rows, ReconciliationError):
@@ -78,8 +78,8 @@ class EnrolmentStore:
 
     def read_completions(self, keys: Sequence[EnrolmentKey]) -> list[EnrolmentRow | ReconciliationError | None]:
         """Return each enrolment's row as it is now, None where there is none."""
-        pending = [self._read(self._statements.read_enrolment, _key_values(key)) for key in keys]
-        results = [self._rows(future) for future in pending]
+        pending = [self._reads.send(self._statements.read_enrolment, _key_values(key)) for key in keys]
+        results = [self._reads.rows(future) for future in pending]
         return [rows if isinstance(rows, ReconciliationError) else _enrolment(rows) for rows in results]
 
     def write_aggregates(self, groups: Sequence[Sequence[AggregateWrite]]) -> list[ReconciliationError | None]:
@@ -95,7 +95,7 @@ class EnrolmentStore:
             ]
             for group in groups
         ]
-        return [_first_error([_confirmed(future) for future in futures]) for futures in pending]
+        return [first_error([_confirmed(future) for future in futures]) for futures in pending]
 
     def write_enrolments(self, writes: Sequence[EnrolmentWrite]) -> list[ReconciliationError | None]:
         """Write each enrolment's row: its cells change all together or not at all.
@@ -110,35 +110,26 @@ class EnrolmentStore:
 
         Replicas that are out of space or overloaded may answer reads and refuse every write.
         """
-        reads = [self._read(self._statements.probe, (user,)) for user in _PROBE_USERS]
+        reads = [self._reads.send(self._statements.probe, (user,)) for user in _PROBE_USERS]
         writes = [self._write([(self._statements.probe_write, (user, user, user))]) for user in _PROBE_USERS]
-        results = [self._rows(future) for future in reads]
-        answers = [result if isinstance(result, ReconciliationError) else None for result in results]
+        answers = [self._reads.rows(future) for future in reads]
         for what, error in (
-            ("reads", _first_error(answers)),
-            ("writes", _first_error([_confirmed(future) for future in writes])),
+            ("reads", first_error(answers)),
+            ("writes", first_error([_confirmed(future) for future in writes])),
         ):
             if error is not None:
                 raise StoreUnavailable(f"the enrolments table answers no {what}: {error}") from error
 
     def server_clock_ms(self) -> int:
         """Return the clock of one Cassandra node in milliseconds; raises StoreUnavailable."""
-        self._counters.db_reads.inc()
-        try:
-            clock_ms: int = self._session.execute(SERVER_CLOCK).one()[0]
-        except Exception as error:
-            raise StoreUnavailable(f"Cassandra's clock can't be read: {error}") from error
-        return clock_ms
+        return self._reads.server_clock_ms()
 
     def clock_difference(self) -> float:
         """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable.
 
         It is as exact as half the time that the question takes.
         """
-        asked_ms = time.time_ns() / 1_000_000
-        server_ms = self.server_clock_ms()
-        answered_ms = time.time_ns() / 1_000_000
-        return ((asked_ms + answered_ms) / 2 - server_ms) / 1000
+        return self._reads.clock_difference()
 
     def _aggregate(self, write: AggregateWrite) -> tuple[PreparedStatement, tuple[object, ...]]:
         values = (
@@ -166,13 +157,7 @@ class EnrolmentStore:
     def _stamped(self, stamp_us: int, values: tuple[object, ...]) -> tuple[object, ...]:
         return (stamp_us, *values) if self._config.write_timestamps else values
 
-    def _read(self, statement: PreparedStatement, values: tuple[object, ...]) -> ResponseFuture | ReconciliationError:
-        self._counters.db_reads.inc()
-        return _sent(lambda: self._session.execute_async(statement, values))
-
-    def _write(
-        self, parts: Sequence[tuple[PreparedStatement, tuple[object, ...]]]
-    ) -> ResponseFuture | ReconciliationError:
+    def _write(self, parts: Sequence[tuple[PreparedStatement, tuple[object, ...]]]) -> Pending:
         def send() -> ResponseFuture:
             if len(parts) == 1:
                 ((statement, values),) = parts
@@ -185,31 +170,10 @@ class EnrolmentStore:
             return self._session.execute_async(batch)
 
         self._counters.db_updates.inc()
-        return _sent(send)
-
-    def _rows(self, future: ResponseFuture | ReconciliationError) -> list[tuple[Any, ...]] | ReconciliationError:
-        if isinstance(future, ReconciliationError):
-            return future
-        try:
-            page = future.result()
-            rows: list[tuple[Any, ...]] = list(page.current_rows)
-            while page.has_more_pages:
-                self._counters.db_reads.inc()
-                page.fetch_next_page()
-                rows.extend(page.current_rows)
-        except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
-            return translated(error)
-        return rows
+        return sent(send)
 
 
-def _sent(send: Callable[[], ResponseFuture]) -> ResponseFuture | ReconciliationError:
-    try:
-        return send()
-    except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
-        return translated(error)
-
-
-def _confirmed(future: ResponseFuture | ReconciliationError) -> ReconciliationError | None:
+def _confirmed(future: Pending) -> ReconciliationError | None:
     if isinstance(future, ReconciliationError):
         return future
     try:
@@ -217,10 +181,6 @@ def _confirmed(future: ResponseFuture | ReconciliationError) -> ReconciliationEr
     except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
         return translated(error)
     return None
-
-
-def _first_error(results: Sequence[ReconciliationError | None]) -> ReconciliationError | None:
-    return next((result for result in results if result is not None), None)
 
 
 def _key_values(key: EnrolmentKey) -> tuple[str, str, str]:
@@ -232,8 +192,4 @@ def _consumption(rows: Sequence[tuple[Any, ...]]) -> tuple[Consumption, ...]:
 
 
 def _enrolment(rows: Sequence[tuple[Any, ...]]) -> EnrolmentRow | None:
-    if not rows:
-        return None
-    status, completed_on_ms, *written_us, active_written_us = rows[0]
-    present = [stamp for stamp in written_us if stamp is not None]
-    return EnrolmentRow(status, completed_on_ms, written_us[0], max(present, default=None), active_written_us)
+    return enrolment_row(rows[0]) if rows else None

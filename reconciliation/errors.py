@@ -104,6 +104,16 @@ class ClaimLost(ReconciliationError):
     code = "CLAIM_LOST"
 
 
+class PutOff(ReconciliationError):
+    """Raised when an attempt is to be made `delay` seconds later, and nothing is wrong: it spends nothing."""
+
+    code = "PUT_OFF"
+
+    def __init__(self, text: str, delay: float) -> None:
+        super().__init__(text)
+        self.delay = delay
+
+
 class LedgerUnavailable(Exception):
     """Raised when the ledger's Redis did not answer; nothing can be decided until it does."""
 

@@ -1,6 +1,7 @@
 """Sends final failures to the failed topic, the bridge's and the workers' alike (docs/reconciliation.md)."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from reconciliation.counters import Counters
 from reconciliation.errors import EventTooLarge, ReconciliationError
@@ -10,6 +11,13 @@ from reconciliation.publisher import EventPublisher
 
 #: A failed event that its topic refuses as too large is sent again cut down to these sizes, in bytes, until one goes.
 SMALLER_EVENT_BYTES = (128 * 1024, 64 * 1024, 32 * 1024, 16 * 1024, 8 * 1024)
+
+
+class FailurePlace(Protocol):
+    """Where a record is put with the reason why it is given up: the failed topic, or in shadow mode a count."""
+
+    def send(self, failures: Sequence[tuple[Record, FinalFailure]]) -> list[ReconciliationError | None]:
+        """Put each there; says of each whether it is there (None) or why not."""
 
 
 class FailedTopic:

@@ -37,6 +37,7 @@ from reconciliation.model import (
     Verdict,
 )
 from reconciliation.publisher import EventPublisher
+from reconciliation.reconciling import RecordDebts
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 
@@ -44,8 +45,6 @@ log = structlog.get_logger(__name__)
 
 #: How often a row that carries a write time not older than our stamp is looked at before we stamp above it.
 MOST_LOOKS = 3
-
-RecordDebts = Callable[[Sequence[Debt]], Sequence[DebtStatus]]
 
 
 @dataclass(frozen=True, slots=True)

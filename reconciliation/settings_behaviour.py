@@ -157,6 +157,14 @@ class BehaviourSettings(BaseSettings):
             "An attempt that takes longer hangs: its requests go on elsewhere and its process is replaced (seconds).",
         ),
     ] = 300.0
+    shadow_delay: Annotated[
+        float,
+        kind.seconds(0, 86_400),
+        Documented(
+            "shadow.delay",
+            "How old a request is before shadow mode compares, so that the other job has had its turn (seconds).",
+        ),
+    ] = 60.0
     metrics_address: Annotated[
         str, kind.HOST, Documented("metrics.address", "The address that metrics are served on.")
     ] = "127.0.0.1"

@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings
 from reconciliation import settings_kinds as kind
 from reconciliation.settings_sources import Documented
 
+#: Ends the consumer group's name in shadow mode.
+SHADOW_SUFFIX = "-shadow"
+
 
 def _ledger_beside(others: dict[str, Any]) -> str:
     """Find the ledger's Redis where none is named: the broker's when that is Redis, else the relation cache's."""
@@ -49,10 +52,22 @@ class ServerSettings(BaseSettings):
             ("kafka.output.certissue.topic",),
         ),
     ] = "{{env}}.issue.certificate.request"
+    shadow_enabled: Annotated[
+        bool,
+        kind.SWITCH,
+        Documented(
+            "shadow.enabled",
+            "Whether requests are only compared with what another job wrote; nothing is written or sent.",
+        ),
+    ] = False
     kafka_group_id: Annotated[
         str,
         kind.GROUP_ID,
-        Documented("kafka.groupId", "The bridge's consumer group; ledger keys and Celery queues carry it too."),
+        Documented(
+            "kafka.groupId",
+            "The bridge's consumer group; ledger keys and Celery queues carry it too. With shadow.enabled "
+            '"-shadow" is appended.',
+        ),
     ] = "{{env}}-enrolment-reconciliation-group"
     kafka_timeout: Annotated[
         float, kind.seconds(1, 600), Documented("kafka.timeout", "How long Kafka may take to confirm an event.")
@@ -145,6 +160,24 @@ class ServerSettings(BaseSettings):
             default="celery.broker.url's when that is Redis, else redis.host and redis.port, database 0",
         ),
     ] = Field(default_factory=_ledger_beside, repr=False)
+
+    @property
+    def shadow_group_id(self) -> str:
+        """The group that shadow mode works in, whether it is on or off."""
+        return self.kafka_group_id if self.shadow_enabled else f"{self.kafka_group_id}{SHADOW_SUFFIX}"
+
+    @field_validator("kafka_group_id")
+    @classmethod
+    def _never_the_live_group(cls, group_id: str, others: ValidationInfo) -> str:
+        # in the one value that topic offsets, ledger keys and queues are named by: nothing of a shadow meets the live
+        if not others.data.get("shadow_enabled"):
+            return group_id
+        try:
+            return str(kind.GROUP_ID.parse(f"{group_id}{SHADOW_SUFFIX}"))
+        except ValueError:
+            raise ValueError(
+                f'with shadow.enabled "{SHADOW_SUFFIX}" is appended, and both together are too long'
+            ) from None
 
     @field_validator("kafka_output_failed_topic", "kafka_audit_topic", "kafka_certissue_topic")
     @classmethod

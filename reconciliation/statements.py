@@ -6,15 +6,38 @@ Table names come from settings and are checked before they stand in a text; ever
 # ruff: noqa: S608 - the names in the texts are checked by Tables, every value is bound
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciliation.errors import SettingsError
+
+#: The course service's table of batches, which an installation may keep elsewhere.
+BATCH_TABLE = "course_batch"
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 
 # toTimestamp and toUnixTimestamp give milliseconds as a number. The driver would make a datetime of a timestamp
 # (cassandra/cqltypes.py, DateType.deserialize): through a float, and with an error for years beyond 9999.
 SERVER_CLOCK = "SELECT toUnixTimestamp(now()) FROM system.local"
+
+#: What an enrolment's row says beside what a reconciliation looks at, for people. An installation may lack some of
+#: these columns: only those that its schema has are asked for. Times come as milliseconds.
+DETAIL_COLUMNS = (
+    "active",
+    "certificates",
+    "issued_certificates",
+    "certstatus",
+    "enrolleddate",
+    "enrolled_date",
+    "lastreadcontentid",
+    "datetime",
+)
+_ONE_ENROLMENT = "WHERE userid = ? AND courseid = ? AND batchid = ?"
+_ENROLMENT_CELLS = (
+    "status, toUnixTimestamp(completedon), WRITETIME(status), WRITETIME(completedon), WRITETIME(progress), "
+    "WRITETIME(datetime), WRITETIME(active)"
+)
+_TIME_COLUMNS = frozenset({"enrolled_date", "datetime"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +90,70 @@ def statement_texts(tables: Tables, *, write_timestamps: bool) -> StatementTexts
     aggregates = f"{tables.keyspace}.{tables.aggregates}"
     stamp = " USING TIMESTAMP ?" if write_timestamps else ""
     update_enrolment = f"UPDATE {enrolments}{stamp} SET"
-    one_enrolment = "WHERE userid = ? AND courseid = ? AND batchid = ?"
     return StatementTexts(
-        read_consumption=f"SELECT contentid, status FROM {consumption} {one_enrolment}",
-        read_enrolment=(
-            "SELECT status, toUnixTimestamp(completedon), WRITETIME(status), WRITETIME(completedon), "
-            f"WRITETIME(progress), WRITETIME(datetime), WRITETIME(active) FROM {enrolments} {one_enrolment}"
-        ),
+        read_consumption=f"SELECT contentid, status FROM {consumption} {_ONE_ENROLMENT}",
+        read_enrolment=f"SELECT {_ENROLMENT_CELLS} FROM {enrolments} {_ONE_ENROLMENT}",
         probe=f"SELECT userid FROM {enrolments} WHERE userid = ? LIMIT 1",
         # Of a row that is not there, stamped older than anything: it changes nothing for any reader.
-        probe_write=f"DELETE FROM {enrolments}{' USING TIMESTAMP 1' if write_timestamps else ''} {one_enrolment}",
+        probe_write=f"DELETE FROM {enrolments}{' USING TIMESTAMP 1' if write_timestamps else ''} {_ONE_ENROLMENT}",
         # Adding to the maps keeps the entries of another job. The WHERE names the whole key, so that the text
         # fits both key layouts of this table.
         add_aggregate=(
             f"UPDATE {aggregates}{stamp} SET aggregates = aggregates + ?, agg_last_updated = agg_last_updated + ? "
             "WHERE activity_type = ? AND activity_id = ? AND user_id = ? AND context_id = ?"
         ),
-        write_enrolment=f"{update_enrolment} progress = ?, contentstatus = ?, datetime = ? {one_enrolment}",
+        write_enrolment=f"{update_enrolment} progress = ?, contentstatus = ?, datetime = ? {_ONE_ENROLMENT}",
         write_completed_enrolment=(
             f"{update_enrolment} progress = ?, contentstatus = ?, datetime = ?, completedon = ?, status = ? "
-            f"{one_enrolment}"
+            f"{_ONE_ENROLMENT}"
         ),
-        write_status=f"{update_enrolment} status = ? {one_enrolment}",
+        write_status=f"{update_enrolment} status = ? {_ONE_ENROLMENT}",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTexts:
+    """What a comparison reads; the comment beside each names what is bound, in order. None of them writes."""
+
+    compare_consumption: str  # user, course, batch, most rows
+    compare_enrolment: str  # user, course, batch
+    compare_aggregate: str  # activity_type, activity_id, user, context_id
+    probe: str  # user
+
+
+def read_texts(tables: Tables) -> ReadTexts:
+    """Return the statements that a comparison reads with."""
+    enrolments = f"{tables.keyspace}.{tables.enrolments}"
+    return ReadTexts(
+        compare_consumption=(
+            f"SELECT contentid, status, WRITETIME(status) FROM {tables.keyspace}.{tables.consumption} "
+            f"{_ONE_ENROLMENT} LIMIT ?"
+        ),
+        compare_enrolment=f"SELECT {_ENROLMENT_CELLS}, progress, contentstatus FROM {enrolments} {_ONE_ENROLMENT}",
+        compare_aggregate=(
+            f"SELECT aggregates, agg_last_updated FROM {tables.keyspace}.{tables.aggregates} "
+            "WHERE activity_type = ? AND activity_id = ? AND user_id = ? AND context_id = ?"
+        ),
+        probe=f"SELECT userid FROM {enrolments} WHERE userid = ? LIMIT 1",
+    )
+
+
+def detail_enrolment_text(tables: Tables, columns: Sequence[str]) -> str:
+    """Read these of `DETAIL_COLUMNS` of one enrolment; user, course and batch are bound."""
+    selected = ", ".join(f"toUnixTimestamp({name})" if name in _TIME_COLUMNS else name for name in columns)
+    return f"SELECT {selected} FROM {tables.keyspace}.{tables.enrolments} {_ONE_ENROLMENT}"
+
+
+def users_enrolments_text(tables: Tables) -> str:
+    """Read which enrolments a learner has, in any course; user and most rows are bound."""
+    return f"SELECT courseid, batchid, status FROM {tables.keyspace}.{tables.enrolments} WHERE userid = ? LIMIT ?"
+
+
+def users_consumption_text(tables: Tables) -> str:
+    """Read in which courses and batches a learner consumed, a row a content; user and most rows are bound."""
+    return f"SELECT courseid, batchid FROM {tables.keyspace}.{tables.consumption} WHERE userid = ? LIMIT ?"
+
+
+def certificate_templates_text(tables: Tables) -> str:
+    """Read a batch's certificate templates from the course service's own table; course and batch are bound."""
+    return f"SELECT cert_templates FROM {tables.keyspace}.{BATCH_TABLE} WHERE courseid = ? AND batchid = ?"

@@ -1,7 +1,9 @@
 """How Cassandra is reached: connection, prepared statements, and what the driver's errors mean."""
 
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 from cassandra import (
     ConsistencyLevel,
@@ -17,12 +19,14 @@ from cassandra.protocol import ConfigurationException, SyntaxException
 from cassandra.query import PreparedStatement, tuple_factory
 
 from reconciliation.errors import ReconciliationError, RequestFailed, SettingsError, StoreUnavailable
-from reconciliation.statements import StatementTexts, Tables, statement_texts
+from reconciliation.statements import Tables, statement_texts
 
 _ROWS_PER_PAGE = 1000
 _FIRST_RECONNECTION_SECONDS = 0.5
 _LONGEST_RECONNECTION_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 5
+
+T = TypeVar("T")
 
 # What says that the request itself can't be carried out. Anything else may be a server's trouble: it is called an
 # outage, and the probe that the retry policy makes then decides (docs/reliability.md, outages).
@@ -86,13 +90,26 @@ def connect(config: StoreConfig) -> Connection:
 
     Raises StoreUnavailable when no host answers, SettingsError when keyspace, table or column isn't there.
     """
+
+    def prepare(session: Session, tables: Tables) -> PreparedStatements:
+        texts = statement_texts(tables, write_timestamps=config.write_timestamps)
+        named = {field.name: getattr(texts, field.name) for field in fields(texts)}
+        return PreparedStatements(**prepared(session, named, tables))
+
+    return Connection(*open_session(config, prepare))
+
+
+def open_session(config: StoreConfig, prepare: Callable[[Session, Tables], T]) -> tuple[Cluster, Session, T]:
+    """Return an open cluster and session, with what `prepare` made for the tables that the settings name.
+
+    Raises StoreUnavailable when no host answers, and as `prepare` does.
+    """
     tables = Tables(
         config.keyspace,
         config.content_consumption_table,
         config.user_enrolments_table,
         config.user_activity_agg_table,
     )
-    texts = statement_texts(tables, write_timestamps=config.write_timestamps)
     try:
         cluster = _cluster(config)
     except Exception as error:
@@ -103,7 +120,7 @@ def connect(config: StoreConfig) -> Connection:
         session.default_fetch_size = _ROWS_PER_PAGE
         # The statements carry their timestamps themselves, or none at all.
         session.use_client_timestamp = False
-        return Connection(cluster, session, _prepared(session, texts, tables))
+        return cluster, session, prepare(session, tables)
     except SettingsError:
         cluster.shutdown()
         raise
@@ -151,25 +168,29 @@ def _cluster(config: StoreConfig) -> Cluster:
     )
 
 
-def _prepared(session: Session, texts: StatementTexts, tables: Tables) -> PreparedStatements:
+def prepared(session: Session, texts: Mapping[str, str], tables: Tables) -> dict[str, PreparedStatement]:
+    """Prepare these statements, given by the names that they have in `statements`.
+
+    Raises SettingsError, which names the setting, where the keyspace, a table or a column isn't there.
+    """
     # An unquoted name is folded to lower case by Cassandra.
     if tables.keyspace.lower() not in session.cluster.metadata.keyspaces:
         raise SettingsError(f"lms-cassandra.keyspace is {tables.keyspace!r}: Cassandra has no such keyspace")
     statements = {}
-    for field in fields(texts):
-        setting, table = _table_of(field.name, tables)
+    for name, text in texts.items():
+        setting, table = _table_of(name, tables)
         try:
-            statement = session.prepare(getattr(texts, field.name))
+            statement = session.prepare(text)
         except InvalidRequest as error:
             raise SettingsError(f"{setting} is {table!r}: Cassandra can't use this table: {error}") from error
         statement.is_idempotent = True
-        statements[field.name] = statement
-    return PreparedStatements(**statements)
+        statements[name] = statement
+    return statements
 
 
 def _table_of(statement: str, tables: Tables) -> tuple[str, str]:
-    if statement == "read_consumption":
+    if statement.endswith("consumption"):
         return "lms-cassandra.content_consumption.table", tables.consumption
-    if statement == "add_aggregate":
+    if statement.endswith("aggregate"):
         return "lms-cassandra.user_activity_agg.table", tables.aggregates
     return "lms-cassandra.user_enrolments.table", tables.enrolments

@@ -20,9 +20,9 @@ from reconciliation.errors import (
     Server,
 )
 from reconciliation.events import completion_mid
-from reconciliation.failed_topic import FailedTopic
+from reconciliation.failed_topic import FailurePlace
 from reconciliation.model import Completion, Debt, DebtStatus, Failed, FinalFailure, Outcome
-from reconciliation.reconciler import Reconciler
+from reconciliation.reconciling import Reconciling
 from tasks.giving_up import Given, chance, give_up, wait
 from tasks.isolation import Isolation, Unfinished
 from tasks.retry_policy import GiveUp, RetryRules, TryAgain, decide, decide_crash
@@ -63,8 +63,8 @@ class AttemptRunner:
         *,
         ledger: Ledger,
         leases: LeaseKeeper,
-        reconciler: Reconciler,
-        failed_topic: FailedTopic,
+        reconciler: Reconciling,
+        failed_topic: FailurePlace,
         probes: Mapping[Server, Callable[[], None]],
         rules: RetryRules,
         counters: Counters,

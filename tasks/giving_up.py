@@ -9,7 +9,7 @@ import structlog
 
 from ledger.entries import Claim, FailureStatus, RetryLater, Settlement, Spends
 from ledger.ledger import Ledger
-from reconciliation.failed_topic import FailedTopic
+from reconciliation.failed_topic import FailurePlace
 from reconciliation.model import FinalFailure
 from tasks.retry_policy import RetryRules, outage_delay
 
@@ -36,7 +36,7 @@ class GivenUp:
 
 def give_up(
     ledger: Ledger,
-    failed_topic: FailedTopic,
+    failed_topic: FailurePlace,
     failures: Sequence[Given],
     token: str,
     *,

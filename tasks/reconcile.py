@@ -7,7 +7,7 @@ from celery import Task, shared_task
 from celery.exceptions import Retry
 
 from ledger.messages import RECONCILE_TASK, decode_message
-from reconciliation.errors import LedgerUnavailable
+from reconciliation.errors import LedgerUnavailable, PutOff
 from tasks.runner import make_runner
 from tasks.summary import Summary
 from worker.connections import current_connections
@@ -45,6 +45,9 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
     except LedgerUnavailable as error:
         log.warning("the ledger is away: what was claimed is attempted again after its lease", error=str(error))
         raise
+    if summary.waiting and not summary.retried and not summary.given_up and _is_put_off(summary.waiting):
+        log.debug("requests are put off", task=self.request.id, **_counts(summary))
+        raise _retry("put off", summary.waiting, len(named))
     tell = log.warning if summary.retried or summary.waiting else log.info
     tell("a task ended", task=self.request.id, **_counts(summary))
     if summary.given_up:
@@ -67,6 +70,11 @@ def _counts(summary: Summary) -> dict[str, object]:
     # one line a task, whatever failed in it: in an outage there are thousands
     reasons = summary.retried or summary.waiting
     return {**counts, "reason": reasons[0]} if reasons else counts
+
+
+def _is_put_off(reasons: tuple[str, ...]) -> bool:
+    """Say whether these wait for their time and not for a server: nothing is wrong then."""
+    return all(reason.startswith(f"{PutOff.code}:") for reason in reasons)
 
 
 def _retry(what: str, reasons: tuple[str, ...], named: int) -> Retry:

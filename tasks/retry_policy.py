@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ledger.entries import Spends
-from reconciliation.errors import OutageError, PermanentError, PublishFailed, ReconciliationError
+from reconciliation.errors import OutageError, PermanentError, PublishFailed, PutOff, ReconciliationError
 
 #: The first wait of an outage, in seconds: it is often over by then.
 FIRST_OUTAGE_WAIT = 1.0
@@ -46,6 +46,8 @@ def decide(
     `attempts` and `waits` count what was spent before this one; `server_away` is what a probe of the error's server
     said; `chance` is a random number in [0, 1).
     """
+    if isinstance(error, PutOff):
+        return TryAgain(error.delay, Spends.WAIT)
     if isinstance(error, PermanentError):
         return GiveUp(attempts + 1)
     # what Kafka does not take is owed already, and a debt is never given up: the enrolment says completed

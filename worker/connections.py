@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,56 +11,16 @@ from ledger.config import ledger_config
 from ledger.lease_keeper import LeaseKeeper
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
-from reconciliation.enrolment_store import EnrolmentStore, StoreConfig
-from reconciliation.errors import Server, SettingsError, StoreUnavailable
-from reconciliation.failed_topic import FailedTopic
-from reconciliation.progress import Rules
-from reconciliation.publisher import EventPublisher
-from reconciliation.reconciler import EventTopics, Reconciler
+from reconciliation.errors import Server
+from reconciliation.failed_topic import FailurePlace
+from reconciliation.from_settings import collection_search, relation_cache
+from reconciliation.reconciling import Reconciling
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings, process_settings
+from worker.answering import Answering, answer_in_shadow, answer_live
 from worker.replacement import REPLACEMENT, Replacement
-
-#: After Cassandra refused a connection, attempts within this many seconds are told so without another try.
-RECONNECT_PAUSE = 1.0
-
-
-class StoreOpener:
-    """Gives the process's connection to Cassandra, connecting at first use and again while that fails."""
-
-    def __init__(self, connect: Callable[[], EnrolmentStore]) -> None:
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._store: EnrolmentStore | None = None
-        self._refused: StoreUnavailable | None = None
-        self._try_after = 0.0
-
-    def __call__(self) -> EnrolmentStore:
-        """Give the connection. Raises StoreUnavailable while Cassandra is away or lacks a table."""
-        with self._lock:
-            if self._store is not None:
-                return self._store
-            if self._refused is not None and time.monotonic() < self._try_after:
-                raise self._refused
-            try:
-                self._store = self._connect()
-            except (StoreUnavailable, SettingsError) as error:
-                # a missing table is mended by an operator, not by giving requests up: they wait as for an outage
-                self._refused = StoreUnavailable(str(error))
-                self._try_after = time.monotonic() + RECONNECT_PAUSE
-                raise self._refused from error
-            return self._store
-
-    def probe(self) -> None:
-        """Raise StoreUnavailable unless Cassandra answers a read."""
-        self().probe()
-
-    def close(self) -> None:
-        """Close the connection if there is one."""
-        with self._lock:
-            if self._store is not None:
-                self._store.close()
+from worker.store_opener import Store, StoreOpener
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +31,38 @@ class Connections:
     counters: Counters
     ledger: Ledger
     leases: LeaseKeeper
-    open_store: StoreOpener
-    publisher: EventPublisher
     relations: RelationCache
     search: CollectionSearch | None
-    reconciler: Reconciler
-    failed_topic: FailedTopic
+    answering: Answering
+
+    @property
+    def open_store(self) -> StoreOpener[Store]:
+        """Gives the connection to Cassandra."""
+        return self.answering.open_store
+
+    @property
+    def reconciler(self) -> Reconciling:
+        """What attempts ask of the domain."""
+        return self.answering.reconciler
+
+    @property
+    def failed_topic(self) -> FailurePlace:
+        """Where final failures go."""
+        return self.answering.failed_topic
 
     def probes(self) -> Mapping[Server, Callable[[], None]]:
         """Give for each server a call that raises while it is away."""
-        probes = {
-            Server.CASSANDRA: self.open_store.probe,
-            Server.REDIS: self.relations.probe,
-            Server.KAFKA: self.publisher.probe,
-        }
-        return probes if self.search is None else {**probes, Server.SEARCH: self.search.probe}
+        probes = {Server.CASSANDRA: self.open_store.probe, Server.REDIS: self.relations.probe}
+        if self.answering.probe_kafka is not None:
+            probes[Server.KAFKA] = self.answering.probe_kafka
+        if self.search is not None:
+            probes[Server.SEARCH] = self.search.probe
+        return probes
 
     def close(self) -> None:
         """Close everything; what an attempt left open is in the ledger."""
         self.leases.close()
-        self.publisher.close()
+        self.answering.close()
         self.open_store.close()
         self.relations.close()
         if self.search is not None:
@@ -105,50 +76,10 @@ def connect(settings: Settings, counters: Counters, replacement: Replacement | N
     With a `replacement` the process is replaced when an attempt takes longer than attempt.limit.
     """
     ledger = Ledger(ledger_config(settings))
-    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
-    relations = RelationCache(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        database=settings.relation_cache_database,
-        timeout=settings.redis_timeout,
-        counters=counters,
-    )
-    store_config = StoreConfig(
-        hosts=settings.cassandra_hosts,
-        port=settings.cassandra_port,
-        keyspace=settings.cassandra_keyspace,
-        content_consumption_table=settings.content_consumption_table,
-        user_enrolments_table=settings.user_enrolments_table,
-        user_activity_agg_table=settings.user_activity_agg_table,
-        timeout=settings.cassandra_timeout,
-        local_datacenter=settings.cassandra_local_datacenter,
-        batch_write_size=settings.batch_write_size,
-        write_timestamps=settings.cassandra_write_timestamps,
-    )
-    open_store = StoreOpener(lambda: EnrolmentStore.connect(store_config, counters))
-    search = None
-    if settings.search_base_path is not None:
-        search = CollectionSearch(
-            settings.search_base_path, settings.search_timeout, settings.collection_status_cache_expiry
-        )
-    reconciler = Reconciler(
-        open_store=open_store,
-        relations=relations,
-        search=search,
-        publisher=publisher,
-        rules=Rules(
-            module_aggregates_enabled=settings.module_aggregates_enabled,
-            filter_processed_enrolments=settings.filter_processed_enrolments,
-            optional_nodes_enabled=settings.optional_nodes_enabled,
-        ),
-        topics=EventTopics(
-            certificate=settings.kafka_certissue_topic,
-            audit=settings.kafka_audit_topic,
-            channel=settings.audit_channel,
-        ),
-        counters=counters,
-        now_us=lambda: time.time_ns() // 1000,
-    )
+    relations, search = relation_cache(settings, counters), collection_search(settings)
+    # the one place where shadow mode parts from the live one: what is made here has no way to write or to send
+    answer = answer_in_shadow if settings.shadow_enabled else answer_live
+    answering = answer(settings, counters, relations, search)
 
     def replace() -> None:
         if replacement is not None:
@@ -160,12 +91,9 @@ def connect(settings: Settings, counters: Counters, replacement: Replacement | N
         counters=counters,
         ledger=ledger,
         leases=leases,
-        open_store=open_store,
-        publisher=publisher,
         relations=relations,
         search=search,
-        reconciler=reconciler,
-        failed_topic=FailedTopic(publisher, settings.kafka_output_failed_topic, counters),
+        answering=answering,
     )
 
 

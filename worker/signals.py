@@ -12,13 +12,14 @@ from prometheus_client import REGISTRY
 
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
-from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
 from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.settings import process_settings
+from reconciliation.shadow import SHADOW_WARNING
 from worker.connections import STOPPING, close_connections, current_connections, is_all_hung
 from worker.replacement import REPLACEMENT, wait_for_idle
+from worker.store_opener import Store
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +40,8 @@ def check_ledger(**_: Any) -> None:
     settings = process_settings()
     # Celery asks for logging only after this signal (celery/apps/worker.py, Worker.on_init_blueprint)
     configure_logging(settings.log_format, settings.log_level)
+    if settings.shadow_enabled:
+        log.warning(SHADOW_WARNING, group=settings.kafka_group_id)
     ledger = Ledger(ledger_config(settings))
     try:
         ledger.verify()
@@ -74,7 +77,9 @@ def warm_up() -> None:
     def meet_cassandra() -> None:
         _compare_clocks(connections.open_store())
 
-    for server, connect in ((Server.CASSANDRA, meet_cassandra), (Server.KAFKA, connections.publisher.probe)):
+    probes = connections.probes()
+    meetings = {Server.CASSANDRA: meet_cassandra} | {it: probes[it] for it in (Server.KAFKA,) if it in probes}
+    for server, connect in meetings.items():
         try:
             connect()
         except ReconciliationError as error:
@@ -92,7 +97,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(5_000, 5, 5)
 
 
-def _compare_clocks(store: EnrolmentStore) -> None:
+def _compare_clocks(store: Store) -> None:
     """Tell of a clock that differs: writes carry ours, other jobs' theirs, and the later one wins."""
     difference = store.clock_difference()
     tell = log.warning if abs(difference) > CLOCK_TOLERANCE else log.info

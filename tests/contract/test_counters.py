@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, generate_latest
 
 from reconciliation.counters import Counters
+from reconciliation.shadow import Kind
 
 
 def test_each_counter_is_exported_under_its_name() -> None:
@@ -27,8 +28,14 @@ def test_each_counter_is_exported_under_its_name() -> None:
             "processed_enrolment_count",
             "enrolment_complete_count",
             "cert_issue_events_count",
+            "shadow_compared_count",
+            "shadow_moved_on_count",
+            "shadow_invalid_records_count",
         )
     )
+    assert [line for line in lines if line.startswith("enrolment_reconciliation_shadow_difference_count_total")] == [
+        f'enrolment_reconciliation_shadow_difference_count_total{{kind="{kind}"}} 3.0' for kind in Kind
+    ]
 
 
 def test_what_another_process_counted_is_added() -> None:
@@ -45,3 +52,17 @@ def test_two_sets_of_counters_do_not_meet() -> None:
     first.db_reads.inc()
 
     assert (first.db_reads._value.get(), second.db_reads._value.get()) == (1.0, 0.0)
+
+
+def test_what_another_process_counted_is_added_with_the_kinds_of_differences() -> None:
+    here, there = Counters(CollectorRegistry()), Counters(CollectorRegistry())
+    there.shadow_compared.inc(3)
+    there.shadow_differences[Kind.PROGRESS].inc(2)
+    there.shadow_differences[Kind.UNIT_AGGREGATE].inc()
+
+    here.add(there.read())
+    here.add(there.read())
+
+    assert here.read() == {name: 2 * value for name, value in there.read().items()}
+    assert here.read()["shadow_difference_count:progress"] == 4
+    assert sum(here.read().values()) == 12

@@ -77,7 +77,8 @@ class Installation:
         self.ports = ports
         self.environment = environment
         self.keyspace = keyspace
-        self.group_id = f"{environment}-enrolment-reconciliation-group"
+        is_shadow = (settings or {}).get("SHADOW_ENABLED") == "true"
+        self.group_id = f"{environment}-enrolment-reconciliation-group{'-shadow' if is_shadow else ''}"
         self.metrics_ports = {"bridge": free_port(), "worker": free_port()}
         own = {
             "ENV": environment,
@@ -251,7 +252,7 @@ class Installation:
 
     def leftovers(self) -> list[str]:
         """Keys of the ledger that belong to requests; none may be left when all are settled."""
-        kept = ("count", "epoch", "paid:", "swept", "breaker", "rewind")
+        kept = ("count", "epoch", "paid:", "swept", "breaker", "rewind", "shadow:")
         names = [
             key.decode().removeprefix(self._ledger_prefix)
             for key in self.redis.scan_iter(self._ledger_prefix + "*", count=1000)

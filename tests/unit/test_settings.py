@@ -53,6 +53,7 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
         "cert",
         ("a:b", "{{env}}.batch.enrolment.sync.request"),
     ),
+    "shadow_enabled": ("SHADOW_ENABLED", False, "yes", True, ("shadow",)),
     "kafka_group_id": (
         "KAFKA_GROUPID",
         "local-enrolment-reconciliation-group",
@@ -183,6 +184,7 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
     "crash_attempts": ("CRASH_ATTEMPTS", 3, "100", 100, ("0",)),
     "failures_max_per_minute": ("FAILURES_MAX_PER_MINUTE", 200, "1", 1, ("0", "1000001")),
     "attempt_limit": ("ATTEMPT_LIMIT", 300.0, "1.5", 1.5, ("0.9", "86401")),
+    "shadow_delay": ("SHADOW_DELAY", 60.0, "0", 0.0, ("-1", "86401")),
     "metrics_address": ("METRICS_ADDRESS", "127.0.0.1", "0.0.0.0", "0.0.0.0", ("a:1",)),  # noqa: S104 - a value only
     "metrics_bridge_port": ("METRICS_BRIDGE_PORT", 9464, "0", 0, ("65536", "TCP://10.0.0.1:1")),
     "metrics_worker_port": ("METRICS_WORKER_PORT", 9465, "0", 0, ("-1",)),
@@ -266,6 +268,27 @@ def test_environment_name_fills_every_placeholder() -> None:
     assert settings.kafka_input_topic == "prod.batch.enrolment.sync.request"
     assert settings.kafka_group_id == "prod-enrolment-reconciliation-group"
     assert settings.audit_channel == "prod.prod"
+
+
+@pytest.mark.parametrize(
+    ("given", "group"),
+    [
+        ({"ENV": "prod"}, "prod-enrolment-reconciliation-group-shadow"),
+        ({"KAFKA_GROUPID": "{{env}}-of-flink"}, "local-of-flink-shadow"),
+    ],
+)
+def test_shadow_mode_never_works_in_the_live_group(given: dict[str, str], group: str) -> None:
+    shadow, live = load_settings({**given, "SHADOW_ENABLED": "true"}), load_settings(given)
+    assert shadow.kafka_group_id == shadow.shadow_group_id == group
+    assert live.kafka_group_id == group.removesuffix("-shadow")
+    assert live.shadow_group_id == group
+
+
+def test_a_group_that_shadow_mode_makes_too_long_is_refused() -> None:
+    group = "g" * 243
+    assert load_settings({"KAFKA_GROUPID": group}).kafka_group_id == group
+    with pytest.raises(SettingsError, match=r"^kafka\.groupId .*\"-shadow\" is appended"):
+        load_settings({"KAFKA_GROUPID": group, "SHADOW_ENABLED": "true"})
 
 
 def test_input_topic_that_is_an_output_topic_of_default_is_refused() -> None:

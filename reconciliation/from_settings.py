@@ -1,0 +1,51 @@
+"""Makes the domain's parts from the settings, for workers and for the operators' commands."""
+
+from reconciliation.counters import Counters
+from reconciliation.progress import Rules
+from reconciliation.relation_cache import RelationCache
+from reconciliation.search import CollectionSearch
+from reconciliation.settings import Settings
+from reconciliation.store_connection import StoreConfig
+
+
+def store_config(settings: Settings) -> StoreConfig:
+    """Pick what the connection to Cassandra needs to know."""
+    return StoreConfig(
+        hosts=settings.cassandra_hosts,
+        port=settings.cassandra_port,
+        keyspace=settings.cassandra_keyspace,
+        content_consumption_table=settings.content_consumption_table,
+        user_enrolments_table=settings.user_enrolments_table,
+        user_activity_agg_table=settings.user_activity_agg_table,
+        timeout=settings.cassandra_timeout,
+        local_datacenter=settings.cassandra_local_datacenter,
+        batch_write_size=settings.batch_write_size,
+        write_timestamps=settings.cassandra_write_timestamps,
+    )
+
+
+def rules(settings: Settings) -> Rules:
+    """Pick the switches that change what a reconciliation decides."""
+    return Rules(
+        module_aggregates_enabled=settings.module_aggregates_enabled,
+        filter_processed_enrolments=settings.filter_processed_enrolments,
+        optional_nodes_enabled=settings.optional_nodes_enabled,
+    )
+
+
+def relation_cache(settings: Settings, counters: Counters) -> RelationCache:
+    """Make the relation cache; it connects at first use."""
+    return RelationCache(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        database=settings.relation_cache_database,
+        timeout=settings.redis_timeout,
+        counters=counters,
+    )
+
+
+def collection_search(settings: Settings) -> CollectionSearch | None:
+    """Make the way to the search service; None where `service.search.basePath` is not set."""
+    if settings.search_base_path is None:
+        return None
+    return CollectionSearch(settings.search_base_path, settings.search_timeout, settings.collection_status_cache_expiry)

@@ -1,0 +1,84 @@
+"""How rows are read from Cassandra, whichever statements are at hand (docs/reconciliation.md, tables)."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from cassandra.cluster import ResponseFuture, Session
+from cassandra.query import PreparedStatement
+
+from reconciliation.counters import Counters
+from reconciliation.errors import ReconciliationError, StoreUnavailable
+from reconciliation.model import EnrolmentRow
+from reconciliation.statements import SERVER_CLOCK
+from reconciliation.store_connection import translated
+
+#: What a request sent to Cassandra is until its answer is asked for: the driver's future, or why it could not be sent.
+Pending: TypeAlias = ResponseFuture | ReconciliationError
+
+
+class Reads:
+    """Sends reads and collects their rows. Send all of a group before you collect the first."""
+
+    def __init__(self, session: Session, counters: Counters) -> None:
+        self._session = session
+        self._counters = counters
+
+    def send(self, statement: PreparedStatement, values: Sequence[object]) -> Pending:
+        """Send a read; gives what `rows` takes."""
+        self._counters.db_reads.inc()
+        return sent(lambda: self._session.execute_async(statement, tuple(values)))
+
+    def rows(self, pending: Pending) -> list[tuple[Any, ...]] | ReconciliationError:
+        """Wait for all rows of a read, or for the error of this read alone."""
+        if isinstance(pending, ReconciliationError):
+            return pending
+        try:
+            page = pending.result()
+            rows: list[tuple[Any, ...]] = list(page.current_rows)
+            while page.has_more_pages:
+                self._counters.db_reads.inc()
+                page.fetch_next_page()
+                rows.extend(page.current_rows)
+        except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
+            return translated(error)
+        return rows
+
+    def server_clock_ms(self) -> int:
+        """Return the clock of one Cassandra node in milliseconds; raises StoreUnavailable."""
+        self._counters.db_reads.inc()
+        try:
+            clock_ms: int = self._session.execute(SERVER_CLOCK).one()[0]
+        except Exception as error:
+            raise StoreUnavailable(f"Cassandra's clock can't be read: {error}") from error
+        return clock_ms
+
+    def clock_difference(self) -> float:
+        """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable.
+
+        It is as exact as half the time that the question takes.
+        """
+        asked_ms = time.time_ns() / 1_000_000
+        server_ms = self.server_clock_ms()
+        answered_ms = time.time_ns() / 1_000_000
+        return ((asked_ms + answered_ms) / 2 - server_ms) / 1000
+
+
+def sent(send: Callable[[], ResponseFuture]) -> Pending:
+    """Send a request by `send`; what the driver raises becomes our error."""
+    try:
+        return send()
+    except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
+        return translated(error)
+
+
+def first_error(results: Sequence[object]) -> ReconciliationError | None:
+    """Give the first of these that is an error."""
+    return next((result for result in results if isinstance(result, ReconciliationError)), None)
+
+
+def enrolment_row(cells: Sequence[Any]) -> EnrolmentRow:
+    """Make the row of what `read_enrolment` selects first: status, completedon and the write times."""
+    status, completed_on_ms, *written_us, active_written_us = cells
+    present = [stamp for stamp in written_us if stamp is not None]
+    return EnrolmentRow(status, completed_on_ms, written_us[0], max(present, default=None), active_written_us)
