@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cassandra.cluster import Cluster, Session
-from cassandra.query import PreparedStatement
 
+from reconciliation.binding import Statement
 from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError
 from reconciliation.explanation_facts import EnrolmentDetails, OtherEnrolment, Templates
@@ -100,14 +100,14 @@ class DetailReader(LearnerReader):
             raise rows
         return rows
 
-    def _prepare(self, text: str) -> PreparedStatement:
+    def _prepare(self, text: str) -> Statement:
         try:
-            statement = self._session.prepare(text)
+            made = self._session.prepare(text)
         except Exception as error:
             # the schema was asked before: what goes wrong now is the server's doing
             raise translated(error) from error
-        statement.is_idempotent = True
-        return statement
+        made.is_idempotent = True
+        return Statement(made)
 
 
 def _names(cells: Mapping[str, Any], column: str) -> tuple[str, ...] | None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from cassandra.cluster import ResponseFuture
-from cassandra.query import BatchStatement, BatchType, PreparedStatement
+from cassandra.query import BatchStatement, BatchType
 
 from reconciliation import store_connection
+from reconciliation.binding import Statement
 from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError, StoreUnavailable
 from reconciliation.model import (
@@ -131,7 +132,7 @@ class EnrolmentStore:
         """
         return self._reads.clock_difference()
 
-    def _aggregate(self, write: AggregateWrite) -> tuple[PreparedStatement, tuple[object, ...]]:
+    def _aggregate(self, write: AggregateWrite) -> tuple[Statement, tuple[object, ...]]:
         values = (
             {"completedCount": write.completed_count},
             {"completedCount": write.updated_ms},
@@ -142,7 +143,7 @@ class EnrolmentStore:
         )
         return self._statements.add_aggregate, self._stamped(write.stamp_us, values)
 
-    def _enrolment_parts(self, write: EnrolmentWrite) -> list[tuple[PreparedStatement, tuple[object, ...]]]:
+    def _enrolment_parts(self, write: EnrolmentWrite) -> list[tuple[Statement, tuple[object, ...]]]:
         key = _key_values(write.enrolment)
         cells = (write.progress, dict(write.content_status), write.updated_ms)
         if write.completed_on_ms is not None and write.status is not None:
@@ -157,16 +158,16 @@ class EnrolmentStore:
     def _stamped(self, stamp_us: int, values: tuple[object, ...]) -> tuple[object, ...]:
         return (stamp_us, *values) if self._config.write_timestamps else values
 
-    def _write(self, parts: Sequence[tuple[PreparedStatement, tuple[object, ...]]]) -> Pending:
+    def _write(self, parts: Sequence[tuple[Statement, tuple[object, ...]]]) -> Pending:
         def send() -> ResponseFuture:
             if len(parts) == 1:
                 ((statement, values),) = parts
-                return self._session.execute_async(statement, values)
+                return self._session.execute_async(statement.bind(values))
             batch = BatchStatement(BatchType.UNLOGGED)
             # Maps are added to or assigned and every cell has its stamp: once or twice is the same.
             batch.is_idempotent = True
             for statement, values in parts:
-                batch.add(statement, values)
+                batch.add(statement.bind(values))
             return self._session.execute_async(batch)
 
         self._counters.db_updates.inc()

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cassandra.cluster import Cluster, Session
-from cassandra.query import PreparedStatement
 
+from reconciliation.binding import Statement
 from reconciliation.comparison import AggregateRow, EnrolmentCells, LearnerRows
 from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError, RequestFailed, StoreUnavailable
@@ -29,10 +29,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class PreparedReads:
     """The statements of `ReadTexts`, by the same names, as this session prepared them."""
 
-    compare_consumption: PreparedStatement
-    compare_enrolment: PreparedStatement
-    compare_aggregate: PreparedStatement
-    probe: PreparedStatement
+    compare_consumption: Statement
+    compare_enrolment: Statement
+    compare_aggregate: Statement
+    probe: Statement
 
 
 class LearnerReader:

@@ -16,8 +16,9 @@ from cassandra import (
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 from cassandra.protocol import ConfigurationException, SyntaxException
-from cassandra.query import PreparedStatement, tuple_factory
+from cassandra.query import tuple_factory
 
+from reconciliation.binding import Statement
 from reconciliation.errors import ReconciliationError, RequestFailed, SettingsError, StoreUnavailable
 from reconciliation.statements import Tables, statement_texts
 
@@ -66,14 +67,14 @@ class StoreConfig:
 class PreparedStatements:
     """The statements of `StatementTexts`, by the same names, as this session prepared them."""
 
-    read_consumption: PreparedStatement
-    read_enrolment: PreparedStatement
-    probe: PreparedStatement
-    probe_write: PreparedStatement
-    add_aggregate: PreparedStatement
-    write_enrolment: PreparedStatement
-    write_completed_enrolment: PreparedStatement
-    write_status: PreparedStatement
+    read_consumption: Statement
+    read_enrolment: Statement
+    probe: Statement
+    probe_write: Statement
+    add_aggregate: Statement
+    write_enrolment: Statement
+    write_completed_enrolment: Statement
+    write_status: Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def _cluster(config: StoreConfig) -> Cluster:
     )
 
 
-def prepared(session: Session, texts: Mapping[str, str], tables: Tables) -> dict[str, PreparedStatement]:
+def prepared(session: Session, texts: Mapping[str, str], tables: Tables) -> dict[str, Statement]:
     """Prepare these statements, given by the names that they have in `statements`.
 
     Raises SettingsError, which names the setting, where the keyspace, a table or a column isn't there.
@@ -180,11 +181,11 @@ def prepared(session: Session, texts: Mapping[str, str], tables: Tables) -> dict
     for name, text in texts.items():
         setting, table = _table_of(name, tables)
         try:
-            statement = session.prepare(text)
+            made = session.prepare(text)
         except InvalidRequest as error:
             raise SettingsError(f"{setting} is {table!r}: Cassandra can't use this table: {error}") from error
-        statement.is_idempotent = True
-        statements[name] = statement
+        made.is_idempotent = True
+        statements[name] = Statement(made)
     return statements
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from cassandra.cluster import ResponseFuture, Session
-from cassandra.query import PreparedStatement
 
+from reconciliation.binding import Statement
 from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError, StoreUnavailable
 from reconciliation.model import EnrolmentRow
@@ -24,10 +24,10 @@ class Reads:
         self._session = session
         self._counters = counters
 
-    def send(self, statement: PreparedStatement, values: Sequence[object]) -> Pending:
+    def send(self, statement: Statement, values: Sequence[object]) -> Pending:
         """Send a read; gives what `rows` takes."""
         self._counters.db_reads.inc()
-        return sent(lambda: self._session.execute_async(statement, tuple(values)))
+        return sent(lambda: self._session.execute_async(statement.bind(values)))
 
     def rows(self, pending: Pending) -> list[tuple[Any, ...]] | ReconciliationError:
         """Wait for all rows of a read, or for the error of this read alone."""
