@@ -2,6 +2,7 @@
 
 import click
 
+from commands.check import check
 from commands.endings import EXIT_CODES
 from commands.resuming import resume
 from commands.rewinding import rewind
@@ -15,5 +16,5 @@ def main() -> None:
     """
 
 
-for _command in (resume, rewind):
+for _command in (check, resume, rewind):
     main.add_command(_command)

@@ -1,6 +1,5 @@
 """All reads and writes of Cassandra (docs/reconciliation.md, tables and steps; docs/reliability.md, outages)."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,9 +23,9 @@ from reconciliation.store_connection import StoreConfig, translated
 
 __all__ = ["EnrolmentStore", "StoreConfig"]
 
-# A probe asks for keys that lie at several places of the ring, so that it fails too where one range has lost its
-# quorum. No learner has these ids.
-_PROBE_USERS = tuple(f"enrolment-reconciliation-probe-{number}" for number in range(8))
+#: A probe asks for keys that lie at several places of the ring, so that it fails too where one range has lost its
+#: quorum. No learner has these ids.
+PROBE_USERS = tuple(f"enrolment-reconciliation-probe-{number}" for number in range(8))
 
 
 class EnrolmentStore:
@@ -110,8 +109,8 @@ class EnrolmentStore:
 
         Replicas that are out of space or overloaded may answer reads and refuse every write.
         """
-        reads = [self._read(self._statements.probe, (user,)) for user in _PROBE_USERS]
-        writes = [self._write([(self._statements.probe_write, (user, user, user))]) for user in _PROBE_USERS]
+        reads = [self._read(self._statements.probe, (user,)) for user in PROBE_USERS]
+        writes = [self._write([(self._statements.probe_write, (user, user, user))]) for user in PROBE_USERS]
         results = [self._rows(future) for future in reads]
         answers = [result if isinstance(result, ReconciliationError) else None for result in results]
         for what, error in (
@@ -131,14 +130,8 @@ class EnrolmentStore:
         return clock_ms
 
     def clock_difference(self) -> float:
-        """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable.
-
-        It is as exact as half the time that the question takes.
-        """
-        asked_ms = time.time_ns() / 1_000_000
-        server_ms = self.server_clock_ms()
-        answered_ms = time.time_ns() / 1_000_000
-        return ((asked_ms + answered_ms) / 2 - server_ms) / 1000
+        """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable."""
+        return store_connection.clock_difference(self.server_clock_ms)
 
     def _aggregate(self, write: AggregateWrite) -> tuple[PreparedStatement, tuple[object, ...]]:
         values = (

@@ -1,6 +1,8 @@
 """How Cassandra is reached: connection, prepared statements, and what the driver's errors mean."""
 
 import struct
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from cassandra import (
@@ -23,6 +25,9 @@ _ROWS_PER_PAGE = 1000
 _FIRST_RECONNECTION_SECONDS = 0.5
 _LONGEST_RECONNECTION_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 5
+
+#: A clock that differs more from Cassandra's is told of, in seconds.
+CLOCK_TOLERANCE = 2.0
 
 # What says that the request itself can't be carried out. Anything else may be a server's trouble: it is called an
 # outage, and the probe that the retry policy makes then decides (docs/reliability.md, outages).
@@ -94,7 +99,7 @@ def connect(config: StoreConfig) -> Connection:
     )
     texts = statement_texts(tables, write_timestamps=config.write_timestamps)
     try:
-        cluster = _cluster(config)
+        cluster = make_cluster(config)
     except Exception as error:
         # A host's name that can't be resolved is reported here, before any connection.
         raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
@@ -112,6 +117,17 @@ def connect(config: StoreConfig) -> Connection:
         raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
 
 
+def clock_difference(server_clock_ms: Callable[[], int]) -> float:
+    """Return by how many seconds this host's clock is ahead of the one that `server_clock_ms` asks for.
+
+    It is as exact as half the time that the question takes.
+    """
+    asked_ms = time.time_ns() / 1_000_000
+    server_ms = server_clock_ms()
+    answered_ms = time.time_ns() / 1_000_000
+    return ((asked_ms + answered_ms) / 2 - server_ms) / 1000
+
+
 def translated(error: Exception) -> ReconciliationError:
     """Return what a driver's exception means: RequestFailed or StoreUnavailable, with the driver's text."""
     causes: list[Exception] = [error]
@@ -125,7 +141,8 @@ def translated(error: Exception) -> ReconciliationError:
     return StoreUnavailable(f"Cassandra did not answer: {type(error).__name__}: {error}")
 
 
-def _cluster(config: StoreConfig) -> Cluster:
+def make_cluster(config: StoreConfig) -> Cluster:
+    """Return the driver's cluster, not connected yet; it may raise where a host's name can't be resolved."""
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=config.local_datacenter or "")),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,

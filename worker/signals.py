@@ -17,13 +17,11 @@ from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server
 from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.settings import process_settings
+from reconciliation.store_connection import CLOCK_TOLERANCE
 from worker.connections import STOPPING, close_connections, current_connections, is_all_hung
 from worker.replacement import REPLACEMENT, wait_for_idle
 
 log = structlog.get_logger(__name__)
-
-#: A clock that differs more from Cassandra's is told of, in seconds.
-CLOCK_TOLERANCE = 2.0
 
 
 @signals.setup_logging.connect
