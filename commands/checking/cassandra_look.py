@@ -7,7 +7,7 @@ from cassandra.cluster import Cluster, NoHostAvailable, Session
 from cassandra.metadata import KeyspaceMetadata, NetworkTopologyStrategy, SimpleStrategy, TableMetadata
 
 from commands.checking.cassandra_seen import CassandraSeen, KeyspaceSeen, NodeSeen, TableSeen
-from commands.checking.findings import words_of
+from commands.checking.findings import brief, words_of
 from reconciliation.enrolment_store import PROBE_USERS
 from reconciliation.settings import Settings
 from reconciliation.statements import SERVER_CLOCK, StatementTexts, Tables, statement_texts
@@ -56,7 +56,7 @@ def _look(config: StoreConfig) -> CassandraSeen:
 def _reason(error: Exception) -> str:
     """Give the reason of each address alone: the driver wraps them in its own representation."""
     if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) and error.errors:
-        return "; ".join(f"{address}: {words_of(cause)}" for address, cause in error.errors.items())
+        return "; ".join(f"{address}: {words_of(cause)}" for address, cause in list(error.errors.items())[:3])
     return words_of(error)
 
 
@@ -113,7 +113,7 @@ def _clock(session: Session) -> float | str:
     try:
         return clock_difference(server_clock_ms)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-        return words_of(error)
+        return brief(words_of(error))
 
 
 def _read(session: Session, texts: StatementTexts) -> str:
@@ -125,5 +125,5 @@ def _read(session: Session, texts: StatementTexts) -> str:
             for future in pending:
                 future.result()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-        return words_of(error)
+        return brief(words_of(error))
     return ""

@@ -114,7 +114,7 @@ def judge_cassandra(settings: Settings, seen: CassandraSeen) -> list[Finding]:
     if seen.trouble:
         address = f"{', '.join(settings.cassandra_hosts)}, port {settings.cassandra_port}"
         servers = named("lms-cassandra.host", "lms-cassandra.port")
-        plain = f"see whether {servers} name a port without TLS and login: the product has no settings for either"
+        plain = f"set a port without TLS and login, since the product has no settings for either: {servers}"
         away = unreachable(SERVER, "a node answers", seen.trouble, address, servers, tls=plain, password=plain)
         rest = ["data centre", "clock", "keyspace", *of_keyspace]
         return [away, *not_looked_at(SERVER, rest, "Cassandra does not answer")]

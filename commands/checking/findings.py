@@ -40,6 +40,8 @@ class Trouble(StrEnum):
     OTHER = "no such server answers there"
 
 
+_CAUSE = " <- "
+_LONGEST_SHOWN = 300
 # In this order: a TLS handshake that nobody answers is a time-out as well, and a host that can't be found or a port
 # where nothing listens ends the same way for a client that tries on.
 _SIGNS = {
@@ -56,13 +58,15 @@ _SIGNS = {
 }
 
 
-def trouble_of(told: str) -> Trouble:
-    """Say what kind of trouble a client's words (see `words_of`) are about."""
+def trouble_of(told: str, address: str = "") -> Trouble:
+    """Say what kind of trouble a client's words (see `words_of`) are about; hosts named in `address` are no sign."""
+    for host in re.findall(r"[A-Za-z0-9_.-]{3,}", address):
+        told = told.replace(host, "")
     return next((trouble for trouble, sign in _SIGNS.items() if re.search(sign, told, re.IGNORECASE)), Trouble.OTHER)
 
 
 def words_of(error: BaseException) -> str:
-    """Give an error's own words and those of what caused it, on one line."""
+    """Give an error's own words and then those of what caused it, on one line; see `brief`."""
     told: list[str] = []
     at: BaseException | None = error
     while at is not None:
@@ -70,7 +74,13 @@ def words_of(error: BaseException) -> str:
         if not any(words in earlier for earlier in told):
             told.append(words)
         at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
-    return " ".join("; ".join(told).split())
+    return " ".join(_CAUSE.join(told).split())
+
+
+def brief(told: str) -> str:
+    """Give of what `words_of` gave the error's own words, shortened: what caused it tells the kind of trouble alone."""
+    own = told.partition(_CAUSE)[0]
+    return own if len(own) <= _LONGEST_SHOWN else own[:_LONGEST_SHOWN] + "…"
 
 
 def named(*settings: str) -> str:
@@ -83,18 +93,17 @@ def unreachable(server: str, what: str, told: str, address: str, settings: str, 
 
     `told` is what its client said. `steps` are next steps of this server's own by the name of the trouble.
     """
-    trouble = trouble_of(told)
+    trouble = trouble_of(told, address)
     usual = {
         Trouble.UNKNOWN_HOST: f"correct {settings}, or the name service",
         Trouble.REFUSED: f"start it, or correct {settings}",
         Trouble.TLS: f"have both sides speak TLS, or none: {settings}",
         Trouble.PASSWORD: f"correct the user and password in {settings}",
-        Trouble.SILENT: f"see whether it hangs, whether a firewall lies between, and whether {settings} names it",
-        Trouble.OTHER: f"see whether {settings} names the right server and port",
+        Trouble.SILENT: f"see whether it hangs, a firewall lies between, or another server is set: {settings}",
+        Trouble.OTHER: f"see whether the right server and port are set: {settings}",
     }
-    return Finding(
-        server, what, State.WRONG, f"{address}: {trouble} ({told})", steps.get(trouble.name.lower(), usual[trouble])
-    )
+    step = steps.get(trouble.name.lower(), usual[trouble])
+    return Finding(server, what, State.WRONG, f"{address}: {trouble} ({brief(told)})", step)
 
 
 def not_looked_at(server: str, whats: Iterable[str], reason: str) -> list[Finding]:

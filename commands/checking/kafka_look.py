@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
-from commands.checking.findings import words_of
+from commands.checking.findings import brief, words_of
 from commands.checking.kafka_seen import GroupSeen, KafkaSeen, MemberSeen, TopicSeen
 from reconciliation.settings import Settings
 
@@ -57,7 +57,8 @@ def _topics(settings: Settings) -> tuple[str, ...]:
 
 def _last_word(reports: Sequence[str], error: KafkaException) -> str:
     """Choose what says most: of each address the client tried it tells why; that all failed is no reason."""
-    reasons = list(dict.fromkeys(report for report in reports if "brokers are down" not in report))
+    told = (report.partition(" (after ")[0] for report in reports if "brokers are down" not in report)
+    reasons = list(dict.fromkeys(told))
     return "; ".join(reasons[:3]) or str(error.args[0].str())
 
 
@@ -84,7 +85,7 @@ def _config(admin: AdminClient, name: str, limit: float) -> dict[str, str] | str
     try:
         answer = admin.describe_configs([resource], request_timeout=limit)[resource].result(limit + 1)
     except (KafkaException, TimeoutError) as error:
-        return words_of(error)
+        return brief(words_of(error))
     return {setting: answer[setting].value for setting in _CONFIG_TOLD if setting in answer}
 
 

@@ -69,8 +69,8 @@ def judge_kafka(settings: Settings, seen: KafkaSeen) -> list[Finding]:
     rest = [f"topic {name}" for name in topics.values()] + ["failed topic's retention", "consumer group"]
     if seen.trouble:
         # a broker that expects TLS hangs up on a client that does not speak it, and so does what is no Kafka
-        hung_up = trouble_of(seen.trouble) is Trouble.OTHER
-        hint = f"see whether {servers} names a listener without TLS and login: the product speaks plain text to Kafka"
+        hung_up = trouble_of(seen.trouble, settings.kafka_broker_servers) is Trouble.OTHER
+        hint = f"set a listener without TLS and login, since the product has no settings for either: {servers}"
         steps = {"other": hint, "tls": hint, "password": hint} if hung_up else {"tls": hint, "password": hint}
         away = unreachable(SERVER, "a broker answers", seen.trouble, settings.kafka_broker_servers, servers, **steps)
         return [away, *not_looked_at(SERVER, rest, "Kafka does not answer")]

@@ -1,6 +1,6 @@
 """The settings, and the search service: what is looked at and said of them."""
 
-from commands.checking.findings import Finding, State, Trouble, named, trouble_of, unreachable, words_of
+from commands.checking.findings import Finding, State, Trouble, brief, named, trouble_of, unreachable, words_of
 from reconciliation.errors import RequestFailed, SearchUnavailable
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings
@@ -35,9 +35,9 @@ def look_at_search(settings: Settings, limit: float) -> list[Finding]:
         search.status(_PROBE_COURSE)
     except SearchUnavailable as error:
         told = words_of(error.__cause__ or error)
-        if trouble_of(told) is Trouble.OTHER:
+        if trouble_of(told, address) is Trouble.OTHER:
             step = f"see how it fares: {setting}"
-            return [Finding(SEARCH, "answers", State.WRONG, f"{address}: {told}", step)]
+            return [Finding(SEARCH, "answers", State.WRONG, f"{address}: {brief(told)}", step)]
         return [unreachable(SEARCH, "answers", told, address, setting)]
     except RequestFailed as error:
         step = f"correct {setting}: /v3/search is added to it"

@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError
 from prometheus_client import CollectorRegistry
 
 from bridge.dispatch import CONNECT_ONCE
-from commands.checking.findings import words_of
+from commands.checking.findings import brief, words_of
 from commands.checking.redis_seen import BrokerSeen, LedgerSeen, RelationsSeen, ServerSeen
 from ledger.config import ledger_config
 from ledger.connection import LedgerConnection
@@ -71,7 +71,7 @@ def _run_script(settings: Settings, timeout: float) -> str:
     try:
         cache.read({_PROBE_COURSE: ()})
     except RelationCacheUnavailable as error:
-        return words_of(error.__cause__ or error)
+        return brief(words_of(error.__cause__ or error))
     finally:
         cache.close()
     return ""
@@ -141,7 +141,7 @@ def look_at_ledger(settings: Settings, limit: float) -> LedgerSeen:
         try:
             occupancy, held_ms = ledger.occupancy(), ledger.failures_held_ms()
         except LedgerUnavailable as error:
-            return LedgerSeen(server=server, refused=words_of(error.__cause__ or error))
+            return LedgerSeen(server=server, refused=brief(words_of(error.__cause__ or error)))
         return LedgerSeen(server=server, open=occupancy.open, counted=occupancy.counted, held_ms=held_ms)
     finally:
         ledger.close()

@@ -78,7 +78,7 @@ def judge_relations(settings: Settings, seen: RelationsSeen) -> list[Finding]:
             step = f"correct {database}: that server has fewer databases"
             away = Finding(RELATIONS, "answers", State.WRONG, f"{address}: {seen.trouble}", step)
         else:
-            plain = f"see whether {servers} name a Redis without TLS and password: there are no settings for either"
+            plain = f"set a Redis without TLS and password, since the product has no settings for either: {servers}"
             away = unreachable(RELATIONS, "answers", seen.trouble, address, servers, tls=plain, password=plain)
         return [away, *not_looked_at(RELATIONS, ["leaf nodes", "scripts"], "the relation cache does not answer")]
     return [

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from commands.checking.findings import Finding, State, words_of
+from commands.checking.findings import Finding, State, brief, words_of
 
 #: Looks at one server, and says what it found.
 Look = Callable[[], list[Finding]]
@@ -43,7 +43,7 @@ def _begin(server: str, look: Look) -> _Turn:
             turn.found = look()
         except Exception as error:  # noqa: BLE001 - what nobody foresaw with one server must not hide the others
             step = "this check failed by itself: tell those who maintain it"
-            turn.found = [Finding(server, "can be checked", State.WRONG, words_of(error), step)]
+            turn.found = [Finding(server, "can be checked", State.WRONG, brief(words_of(error)), step)]
 
     # a daemon, since a call that hangs must not keep the process
     turn = _Turn(threading.Thread(target=run, name=f"check {server}", daemon=True))
