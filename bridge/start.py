@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from bridge.bridge import Bridge, Parts
 from bridge.dispatch import Dispatcher, make_app
+from bridge.health import BridgeHealth
 from bridge.kafka_input import KafkaInput
 from bridge.metrics import Gauges
 from bridge.sweep import Sweeper
@@ -45,6 +47,7 @@ def build(settings: Settings) -> Bridge:
         failed_topic=FailedTopic(publisher, settings.kafka_output_failed_topic, counters),
         counters=counters,
         gauges=Gauges(registry),
+        health=BridgeHealth(settings.health_limit, time.monotonic()),
     )
 
     def make_input(on_leave: Callable[[list[int], bool], None]) -> KafkaInput:
@@ -57,7 +60,7 @@ def build(settings: Settings) -> Bridge:
         )
 
     bridge = Bridge(parts, make_input, settings.poll_records, settings.ledger_max_open)
-    serve_metrics(registry, settings.metrics_address, settings.metrics_bridge_port, "metrics.bridge.port")
+    serve_metrics(registry, settings.metrics_address, settings.metrics_bridge_port, "metrics.bridge.port", parts.health)
     return bridge
 
 
@@ -66,11 +69,13 @@ class Runner:
 
     Args:
         run: the bridge's `run`.
+        on_stop: called when a signal asks it to end.
 
     """
 
-    def __init__(self, run: Callable[[Callable[[], bool]], None]) -> None:
+    def __init__(self, run: Callable[[Callable[[], bool]], None], on_stop: Callable[[], None]) -> None:
         self._run = run
+        self._on_stop = on_stop
         self._stopped = threading.Event()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run_until_stopped, name="bridge", daemon=True)
@@ -97,6 +102,7 @@ class Runner:
         log.info("stopping after what is in hand; a second signal stops at once", signal=signal.Signals(number).name)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, self._stop_at_once)
+        self._on_stop()
         self._stopped.set()
 
     def _stop_at_once(self, _number: int, _frame: object) -> None:
@@ -137,4 +143,4 @@ def run(settings: Settings) -> None:
         ledger=maybe_sanitize_url(settings.ledger_redis_url),
         group_size=settings.group_size,
     )
-    Runner(bridge.run).run()
+    Runner(bridge.run, bridge.health.stop).run()

@@ -53,6 +53,10 @@ class StoreOpener:
                 raise self._refused from error
             return self._store
 
+    def is_open(self) -> bool:
+        """Say whether Cassandra was reached; waits for nobody."""
+        return self._store is not None
+
     def probe(self) -> None:
         """Raise StoreUnavailable unless Cassandra answers a read."""
         self().probe()
@@ -192,6 +196,13 @@ def is_all_hung() -> bool:
     with _lock:
         found = _by_process.get(os.getpid())
     return found is not None and found.leases.is_all_hung()
+
+
+def is_store_open() -> bool:
+    """Say whether this process has reached Cassandra."""
+    with _lock:
+        found = _by_process.get(os.getpid())
+    return found is not None and found.open_store.is_open()
 
 
 def close_connections() -> None:
