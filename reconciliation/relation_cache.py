@@ -78,8 +78,11 @@ class _Found:
         }
 
 
-def connect_redis(host: str, port: int, database: int, timeout: float) -> redis.Redis:
-    """Return a client of the relation cache's database, which connects at first use; `timeout` is in seconds."""
+def connect_redis(host: str, port: int, database: int, timeout: float, repeats: int = 1) -> redis.Redis:
+    """Return a client of the relation cache's database, which connects at first use.
+
+    `timeout` is in seconds; `repeats` is how often it tries again before it says that Redis is away.
+    """
     return redis.Redis(
         host=host,
         port=port,
@@ -90,7 +93,7 @@ def connect_redis(host: str, port: int, database: int, timeout: float) -> redis.
         socket_connect_timeout=timeout,
         # One more try at once, since Redis or a proxy may have closed a connection that was idle. The default
         # waits between many tries (redis/client.py, Redis.__init__): our own retry policy does that.
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), repeats),
         health_check_interval=30,
     )
 

@@ -37,7 +37,7 @@ def look_at_kafka(settings: Settings, limit: float) -> KafkaSeen:
             brokers = asking.list_topics(settings.kafka_input_topic, timeout=limit).brokers
         except KafkaException as error:
             asking.poll(_LAST_WORDS)
-            return KafkaSeen(trouble=_last_word(reports, error))
+            return KafkaSeen(trouble=_last_word(reports, error, limit))
         admin = AdminClient(config)
         topics = {name: _topic(asking, admin, name, limit) for name in _topics(settings)}
         group = _group(asking, admin, settings, topics[settings.kafka_input_topic], limit)
@@ -55,11 +55,14 @@ def _topics(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def _last_word(reports: Sequence[str], error: KafkaException) -> str:
-    """Choose what says most: of each address the client tried it tells why; that all failed is no reason."""
+def _last_word(reports: Sequence[str], error: KafkaException, limit: float) -> str:
+    """Choose what says most: of each address the client tried it tells why; that all failed is no reason.
+
+    Of one that takes connections and says nothing, it tells nothing.
+    """
     told = (report.partition(" (after ")[0] for report in reports if "brokers are down" not in report)
     reasons = list(dict.fromkeys(told))
-    return "; ".join(reasons[:3]) or str(error.args[0].str())
+    return "; ".join(reasons[:3]) or f"timed out after {limit:g} s: {error.args[0].str()}"
 
 
 def _topic(asking: Consumer, admin: AdminClient, name: str, limit: float) -> TopicSeen | str | None:

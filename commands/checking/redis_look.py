@@ -10,12 +10,13 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import KombuError
 from prometheus_client import CollectorRegistry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from bridge.dispatch import CONNECT_ONCE
 from commands.checking.findings import brief, words_of
 from commands.checking.redis_seen import BrokerSeen, LedgerSeen, RelationsSeen, ServerSeen
 from ledger.config import ledger_config
-from ledger.connection import LedgerConnection
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
 from reconciliation.errors import LedgerUnavailable, RelationCacheUnavailable
@@ -33,7 +34,9 @@ _NOT_FOUND = ("404", 404)
 def look_at_relations(settings: Settings, limit: float) -> RelationsSeen:
     """Look at the relation cache as a worker reads it; each question may take `limit` seconds, or redis.timeout."""
     timeout = min(limit, settings.redis_timeout)
-    client = connect_redis(settings.redis_host, settings.redis_port, settings.relation_cache_database, timeout)
+    client = connect_redis(
+        settings.redis_host, settings.redis_port, settings.relation_cache_database, timeout, repeats=0
+    )
     try:
         keys = int(client.dbsize())
         leaf_nodes = _holds_leaf_nodes(client, keys)
@@ -119,13 +122,17 @@ def _queue(connection: Connection, name: str) -> BrokerSeen:
 
 
 def look_at_ledger(settings: Settings, limit: float) -> LedgerSeen:
-    """Look at the ledger's Redis; each question may take `limit` seconds, or redis.timeout if less, and two repeats."""
-    config = replace(ledger_config(settings), timeout=min(limit, settings.redis_timeout))
-    connection, ledger = LedgerConnection(config), Ledger(config)
+    """Look at the ledger's Redis; each question may take `limit` seconds, or redis.timeout if less."""
+    timeout = min(limit, settings.redis_timeout)
+    # first without the ledger's own repeats, which would multiply the limit
+    client = redis.Redis.from_url(
+        settings.ledger_redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+    )
+    ledger = Ledger(replace(ledger_config(settings), timeout=timeout))
     try:
         try:
-            told: Any = connection.redis.info()
-            appendfsync = _appendfsync(connection.redis)
+            told: Any = client.info()
+            appendfsync = _appendfsync(client)
         except (redis.RedisError, OSError) as error:
             return LedgerSeen(trouble=words_of(error))
         server = ServerSeen(
@@ -145,7 +152,7 @@ def look_at_ledger(settings: Settings, limit: float) -> LedgerSeen:
         return LedgerSeen(server=server, open=occupancy.open, counted=occupancy.counted, held_ms=held_ms)
     finally:
         ledger.close()
-        connection.close()
+        client.close()
 
 
 def _appendfsync(client: Any) -> str:

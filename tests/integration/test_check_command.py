@@ -268,6 +268,7 @@ def test_a_server_that_hangs_holds_up_no_other(idle: Installation, stack: Stack,
         wait_until("it answers again", stack.server(server).answers)
     mute = {"redis": {"relation cache", "Celery's broker", "ledger"}, "cassandra": {"Cassandra"}, "kafka": {"Kafka"}}
     assert {name for name, _ in found} == mute[server]
+    assert all("no answer in time" in row["detail"] for row in found.values()), found
 
 
 def test_a_ledger_s_redis_that_may_lose_what_it_holds(idle: Installation, own_redis: RedisServer) -> None:
