@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from bridge.dispatch import BrokerUnavailable, Dispatcher
+from bridge.health import BridgeHealth
 from bridge.intake import Backlog, sort_record
 from bridge.kafka_input import KafkaInput, KafkaUnavailable
 from bridge.metrics import Gauges
@@ -41,6 +42,7 @@ class Parts:
     failed_topic: FailurePlace
     counters: Counters
     gauges: Gauges
+    health: BridgeHealth
 
 
 class _Held(Exception):
@@ -80,6 +82,11 @@ class Bridge:
         self._renew_at = 0.0
         self._input = make_input(self._leave)
 
+    @property
+    def health(self) -> BridgeHealth:
+        """What this bridge says of its health."""
+        return self._parts.health
+
     def run(self, is_stopped: Callable[[], bool]) -> None:
         """Work until `is_stopped` says so, then leave the group in order.
 
@@ -89,6 +96,7 @@ class Bridge:
             while not is_stopped():
                 self._take()
                 now = time.monotonic()
+                self._parts.health.turned(now, self._input.heard_at)
                 if self._pacing.may_try(now) and self._has_work(now):
                     self._round(now)
         finally:
@@ -131,6 +139,7 @@ class Bridge:
             self._trouble(held.hold, str(held))
         else:
             self._well()
+        self._parts.health.ended_round(self._pacing.hold)
 
     def _work(self, now: float) -> None:
         ledger = self._parts.ledger

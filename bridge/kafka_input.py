@@ -117,6 +117,11 @@ class KafkaInput:
         else:
             self._patience.answered(time.monotonic())
 
+    @property
+    def heard_at(self) -> float | None:
+        """When Kafka was last heard of, by the clock that never goes back; None before."""
+        return self._patience.heard_at
+
     def resting(self) -> list[int]:
         """List the partitions that are ours and not begun."""
         return sorted(self._resting)
@@ -130,6 +135,7 @@ class KafkaInput:
         for place in found:
             if place.error is not None:
                 raise KafkaUnavailable(f"the committed offset is not told: {place.error.str()}")
+        self._patience.answered(time.monotonic())
         return {
             place.partition: Committed(place.offset if place.offset >= 0 else None, place.metadata) for place in found
         }

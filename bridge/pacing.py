@@ -100,9 +100,12 @@ class Patience:
         self._limit = first
         self._ask_at: float | None = None
         self._silent_since: float | None = None
+        #: When a server was last reached.
+        self.heard_at: float | None = None
 
     def answered(self, now: float) -> None:
         """Note that the client reached a server."""
+        self.heard_at = now
         self._ask_at = now + self._interval
         self._silent_since = None
         self._limit = self._first

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from bridge.bridge import Bridge, Parts
 from bridge.dispatch import Dispatcher, make_app
+from bridge.health import BridgeHealth
 from bridge.kafka_input import KafkaInput
 from bridge.metrics import Gauges
 from bridge.sweep import Sweeper
@@ -48,6 +49,7 @@ def build(settings: Settings) -> Bridge:
         failed_topic=_failure_place(settings, counters),
         counters=counters,
         gauges=Gauges(registry),
+        health=BridgeHealth(settings.health_limit, time.monotonic()),
     )
 
     def make_input(on_leave: Callable[[list[int], bool], None]) -> KafkaInput:
@@ -60,7 +62,7 @@ def build(settings: Settings) -> Bridge:
         )
 
     bridge = Bridge(parts, make_input, settings.poll_records, settings.ledger_max_open)
-    serve_metrics(registry, settings.metrics_address, settings.metrics_bridge_port, "metrics.bridge.port")
+    serve_metrics(registry, settings.metrics_address, settings.metrics_bridge_port, "metrics.bridge.port", parts.health)
     return bridge
 
 
@@ -78,11 +80,13 @@ class Runner:
 
     Args:
         run: the bridge's `run`.
+        on_stop: called when a signal asks it to end.
 
     """
 
-    def __init__(self, run: Callable[[Callable[[], bool]], None]) -> None:
+    def __init__(self, run: Callable[[Callable[[], bool]], None], on_stop: Callable[[], None]) -> None:
         self._run = run
+        self._on_stop = on_stop
         self._stopped = threading.Event()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run_until_stopped, name="bridge", daemon=True)
@@ -109,6 +113,7 @@ class Runner:
         log.info("stopping after what is in hand; a second signal stops at once", signal=signal.Signals(number).name)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, self._stop_at_once)
+        self._on_stop()
         self._stopped.set()
 
     def _stop_at_once(self, _number: int, _frame: object) -> None:
@@ -151,4 +156,4 @@ def run(settings: Settings) -> None:
         ledger=maybe_sanitize_url(settings.ledger_redis_url),
         group_size=settings.group_size,
     )
-    Runner(bridge.run).run()
+    Runner(bridge.run, bridge.health.stop).run()

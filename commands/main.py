@@ -2,6 +2,7 @@
 
 import click
 
+from commands.check import check
 from commands.endings import EXIT_CODES
 from commands.explaining import explain
 from commands.resuming import resume
@@ -17,5 +18,5 @@ def main() -> None:
     """
 
 
-for _command in (explain, resume, rewind, shadow):
+for _command in (check, explain, resume, rewind, shadow):
     main.add_command(_command)

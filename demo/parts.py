@@ -36,15 +36,15 @@ def start_parts(notes: Notes, search_port: int) -> None:
 
 
 def wait_ready(notes: Notes, search_port: int) -> None:
-    """Return when every part has answered over HTTP.
+    """Return when every part has answered over HTTP that it is ready.
 
-    The bridge and the workers serve metrics, Flower a health check, the search service anything. Raises DemoError when
-    one ends or does not answer within a minute.
+    The bridge and the workers say so themselves, Flower has a health check, the search service says anything. Raises
+    DemoError when one ends or does not answer within a minute.
     """
     paths = {"search": "/", "flower": "/healthcheck"}
     deadline = time.monotonic() + _READY_LIMIT_SECONDS
     for name in [part.name for part in notes.processes]:
-        while not _answers(part := _named(notes, name), paths.get(name, "/metrics")):
+        while not _answers(part := _named(notes, name), paths.get(name, "/health/ready")):
             _restart_flower(notes, search_port)
             check_alive(notes)
             if time.monotonic() > deadline:

@@ -24,9 +24,9 @@ from reconciliation.store_reads import Pending, Reads, enrolment_row, first_erro
 
 __all__ = ["EnrolmentStore", "StoreConfig"]
 
-# A probe asks for keys that lie at several places of the ring, so that it fails too where one range has lost its
-# quorum. No learner has these ids.
-_PROBE_USERS = tuple(f"enrolment-reconciliation-probe-{number}" for number in range(8))
+#: A probe asks for keys that lie at several places of the ring, so that it fails too where one range has lost its
+#: quorum. No learner has these ids.
+PROBE_USERS = tuple(f"enrolment-reconciliation-probe-{number}" for number in range(8))
 
 
 class EnrolmentStore:
@@ -111,8 +111,8 @@ class EnrolmentStore:
 
         Replicas that are out of space or overloaded may answer reads and refuse every write.
         """
-        reads = [self._reads.send(self._statements.probe, (user,)) for user in _PROBE_USERS]
-        writes = [self._write([(self._statements.probe_write, (user, user, user))]) for user in _PROBE_USERS]
+        reads = [self._reads.send(self._statements.probe, (user,)) for user in PROBE_USERS]
+        writes = [self._write([(self._statements.probe_write, (user, user, user))]) for user in PROBE_USERS]
         answers = [self._reads.rows(future) for future in reads]
         for what, error in (
             ("reads", first_error(answers)),
@@ -126,10 +126,7 @@ class EnrolmentStore:
         return self._reads.server_clock_ms()
 
     def clock_difference(self) -> float:
-        """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable.
-
-        It is as exact as half the time that the question takes.
-        """
+        """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable."""
         return self._reads.clock_difference()
 
     def _aggregate(self, write: AggregateWrite) -> tuple[Statement, tuple[object, ...]]:

@@ -78,6 +78,26 @@ class _Found:
         }
 
 
+def connect_redis(host: str, port: int, database: int, timeout: float, repeats: int = 1) -> redis.Redis:
+    """Return a client of the relation cache's database, which connects at first use.
+
+    `timeout` is in seconds; `repeats` is how often it tries again before it says that Redis is away.
+    """
+    return redis.Redis(
+        host=host,
+        port=port,
+        db=database,
+        # Every version of Redis speaks it; the newer one needs a server of version 6.
+        protocol=2,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        # One more try at once, since Redis or a proxy may have closed a connection that was idle. The default
+        # waits between many tries (redis/client.py, Redis.__init__): our own retry policy does that.
+        retry=Retry(NoBackoff(), repeats),
+        health_check_interval=30,
+    )
+
+
 class RelationCache:
     """The relation sets as another job fills them: it deletes and re-adds a set, so a set may be missing for a moment.
 
@@ -98,19 +118,7 @@ class RelationCache:
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._redis = redis.Redis(
-            host=host,
-            port=port,
-            db=database,
-            # Every version of Redis speaks it; the newer one needs a server of version 6.
-            protocol=2,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            # One more try at once, since Redis or a proxy may have closed a connection that was idle. The default
-            # waits between many tries (redis/client.py, Redis.__init__): our own retry policy does that.
-            retry=Retry(NoBackoff(), 1),
-            health_check_interval=30,
-        )
+        self._redis = connect_redis(host, port, database, timeout)
         self._counters = counters
         self._gap_wait = gap_wait
         self._sleep = sleep

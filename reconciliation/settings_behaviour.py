@@ -166,14 +166,21 @@ class BehaviourSettings(BaseSettings):
         ),
     ] = 60.0
     metrics_address: Annotated[
-        str, kind.HOST, Documented("metrics.address", "The address that metrics are served on.")
+        str, kind.HOST, Documented("metrics.address", "The address that metrics and health are served on.")
     ] = "127.0.0.1"
     metrics_bridge_port: Annotated[
-        int, kind.PORT_OR_OFF, Documented("metrics.bridge.port", "The port of the bridge's metrics.")
+        int, kind.PORT_OR_OFF, Documented("metrics.bridge.port", "The port of the bridge's metrics and health.")
     ] = 9464
     metrics_worker_port: Annotated[
-        int, kind.PORT_OR_OFF, Documented("metrics.worker.port", "The port of the worker's metrics.")
+        int, kind.PORT_OR_OFF, Documented("metrics.worker.port", "The port of the worker's metrics and health.")
     ] = 9465
+    health_limit: Annotated[
+        float,
+        kind.seconds(1, 86_400),
+        Documented(
+            "health.limit", "A process whose loop stands still for longer is not alive on /health/live (seconds)."
+        ),
+    ] = 300.0
     log_format: Annotated[
         str, kind.one_of("console", "json"), Documented("log.format", "How log records are written.")
     ] = "console"

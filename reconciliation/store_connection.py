@@ -1,6 +1,7 @@
 """How Cassandra is reached: connection, prepared statements, and what the driver's errors mean."""
 
 import struct
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TypeVar
@@ -28,6 +29,9 @@ _LONGEST_RECONNECTION_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 5
 
 T = TypeVar("T")
+
+#: A clock that differs more from Cassandra's is told of, in seconds.
+CLOCK_TOLERANCE = 2.0
 
 # What says that the request itself can't be carried out. Anything else may be a server's trouble: it is called an
 # outage, and the probe that the retry policy makes then decides (docs/reliability.md, outages).
@@ -112,7 +116,7 @@ def open_session(config: StoreConfig, prepare: Callable[[Session, Tables], T]) -
         config.user_activity_agg_table,
     )
     try:
-        cluster = _cluster(config)
+        cluster = make_cluster(config)
     except Exception as error:
         # A host's name that can't be resolved is reported here, before any connection.
         raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
@@ -130,6 +134,17 @@ def open_session(config: StoreConfig, prepare: Callable[[Session, Tables], T]) -
         raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
 
 
+def clock_difference(server_clock_ms: Callable[[], int]) -> float:
+    """Return by how many seconds this host's clock is ahead of the one that `server_clock_ms` asks for.
+
+    It is as exact as half the time that the question takes.
+    """
+    asked_ms = time.time_ns() / 1_000_000
+    server_ms = server_clock_ms()
+    answered_ms = time.time_ns() / 1_000_000
+    return ((asked_ms + answered_ms) / 2 - server_ms) / 1000
+
+
 def translated(error: Exception) -> ReconciliationError:
     """Return what a driver's exception means: RequestFailed or StoreUnavailable, with the driver's text."""
     causes: list[Exception] = [error]
@@ -143,7 +158,8 @@ def translated(error: Exception) -> ReconciliationError:
     return StoreUnavailable(f"Cassandra did not answer: {type(error).__name__}: {error}")
 
 
-def _cluster(config: StoreConfig) -> Cluster:
+def make_cluster(config: StoreConfig) -> Cluster:
+    """Return the driver's cluster, not connected yet; it may raise where a host's name can't be resolved."""
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=config.local_datacenter or "")),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,

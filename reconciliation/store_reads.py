@@ -1,6 +1,5 @@
 """How rows are read from Cassandra, whichever statements are at hand (docs/reconciliation.md, tables)."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -11,7 +10,7 @@ from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError, StoreUnavailable
 from reconciliation.model import EnrolmentRow
 from reconciliation.statements import SERVER_CLOCK
-from reconciliation.store_connection import translated
+from reconciliation.store_connection import clock_difference, translated
 
 #: What a request sent to Cassandra is until its answer is asked for: the driver's future, or why it could not be sent.
 Pending: TypeAlias = ResponseFuture | ReconciliationError
@@ -54,14 +53,8 @@ class Reads:
         return clock_ms
 
     def clock_difference(self) -> float:
-        """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable.
-
-        It is as exact as half the time that the question takes.
-        """
-        asked_ms = time.time_ns() / 1_000_000
-        server_ms = self.server_clock_ms()
-        answered_ms = time.time_ns() / 1_000_000
-        return ((asked_ms + answered_ms) / 2 - server_ms) / 1000
+        """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable."""
+        return clock_difference(self.server_clock_ms)
 
 
 def sent(send: Callable[[], ResponseFuture]) -> Pending:

@@ -122,6 +122,13 @@ def is_all_hung() -> bool:
     return found is not None and found.leases.is_all_hung()
 
 
+def is_store_open() -> bool:
+    """Say whether this process has reached Cassandra."""
+    with _lock:
+        found = _by_process.get(os.getpid())
+    return found is not None and found.open_store.is_open()
+
+
 def close_connections() -> None:
     """Close this process's connections, if any were made."""
     with _lock:

@@ -1,30 +1,27 @@
-"""What happens around a worker's life: logs, its first checks, metrics, and a tidy end."""
+"""What happens around a worker's life: logs, its first checks, and a tidy end."""
 
 import gc
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from celery import signals
-from prometheus_client import REGISTRY
 
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
 from reconciliation.logs import configure_logging
-from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.settings import process_settings
 from reconciliation.shadow import SHADOW_WARNING
+from reconciliation.store_connection import CLOCK_TOLERANCE
 from worker.connections import STOPPING, close_connections, current_connections, is_all_hung
 from worker.replacement import REPLACEMENT, wait_for_idle
 from worker.store_opener import Store
 
 log = structlog.get_logger(__name__)
-
-#: A clock that differs more from Cassandra's is told of, in seconds.
-CLOCK_TOLERANCE = 2.0
 
 
 @signals.setup_logging.connect
@@ -56,11 +53,9 @@ def check_ledger(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def begin(sender: Any, **_: Any) -> None:
-    """Serve the metrics, and connect before the first request comes rather than with it."""
-    settings = process_settings()
-    serve_metrics(REGISTRY, settings.metrics_address, settings.metrics_worker_port, "metrics.worker.port")
+    """Connect before the first request comes rather than with it."""
     if sender.pool.__class__.__module__ != "celery.concurrency.prefork":
-        threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+        threading.Thread(target=warm_up_in_time, name="warm-up", daemon=True).start()
 
 
 @signals.worker_process_init.connect
@@ -85,6 +80,15 @@ def warm_up() -> None:
         except ReconciliationError as error:
             log.error("a server is not there yet: requests wait for it", server=server.value, error=str(error))
     _spare_the_collector()
+
+
+def warm_up_in_time() -> None:
+    """Warm up, and look for Cassandra until it is there: no worker is ready before (docs/health.md)."""
+    warm_up()
+    open_store = current_connections().open_store
+    while not open_store.is_open() and not STOPPING.wait(process_settings().outage_backoff_most):
+        with suppress(ReconciliationError):
+            _compare_clocks(open_store())
 
 
 def _spare_the_collector() -> None:

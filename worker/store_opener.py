@@ -53,6 +53,10 @@ class StoreOpener(Generic[S_co]):
                 raise self._refused from error
             return self._store
 
+    def is_open(self) -> bool:
+        """Say whether Cassandra was reached; waits for nobody."""
+        return self._store is not None
+
     def probe(self) -> None:
         """Raise StoreUnavailable unless Cassandra answers a read."""
         self().probe()

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from kombu.asynchronous import Hub
 
 from ledger.ledger import Ledger
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.publisher import EventPublisher
 from worker.celery import app
+from worker.replacement import Replacement
 
 __all__ = ["STALLS", "STEPS", "app"]
 
@@ -32,6 +34,9 @@ STEPS: dict[str, tuple[type, str]] = {
     "before the enrolments": (EnrolmentStore, "write_enrolments"),
     "before the events": (EventPublisher, "publish"),
     "before the settlement": (Ledger, "settle"),
+    "before it starts anew": (Replacement, "run_again"),
+    # within Celery's own loop, which takes messages
+    "before Celery's timers": (Hub, "fire_timers"),
 }
 
 _LOOKS_EVERY = 0.05

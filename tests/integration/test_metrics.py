@@ -37,7 +37,10 @@ def installation(make_installation: MakeInstallation, search: SearchService) -> 
         "LEDGER_SWEEP_INTERVAL": "0.1",
     }
     with make_installation(settings) as made:
-        yield made.start()
+        made.start()
+        # which reads Cassandra's clock, and counts it
+        wait_until("the worker is warm", lambda: "clock was compared" in made.worker.output())
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """One environment of the product: its topics, keyspace, relation sets and ledger, its bridge and workers."""
 
+import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -282,6 +284,21 @@ class Installation:
             for sample in family.samples
             if sample.name.startswith(_METRICS_PREFIX)
         }
+
+    def health(self, process: str, path: str) -> tuple[int, dict[str, Any]]:
+        """Ask a process by its name for /health/live or /health/ready, its `path`; gives the code and what it told.
+
+        The code is 0 where nobody answers.
+        """
+        address = f"http://{HOST}:{self.metrics_ports[process]}/health/{path}"
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+        except OSError:
+            return 0, {}
 
     @property
     def _ledger_prefix(self) -> str:

@@ -93,10 +93,22 @@ def delete_topic(bootstrap: str, topic: str) -> None:
 
 def limit_messages(bootstrap: str, topic: str, most_bytes: int) -> None:
     """Let a topic take no message that is larger."""
+    configure_topic(bootstrap, topic, **{"max.message.bytes": str(most_bytes)})
+
+
+def configure_topic(bootstrap: str, topic: str, **configuration: str) -> None:
+    """Set these names of a topic's configuration to these values."""
     admin = _admin(bootstrap)
-    entry = ConfigEntry("max.message.bytes", str(most_bytes), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in configuration.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     admin.incremental_alter_configs([resource])[resource].result(_LIMIT_SECONDS)
+
+
+def all_topics(bootstrap: str) -> set[str]:
+    """List every topic that there is."""
+    return set(_admin(bootstrap).list_topics(timeout=_LIMIT_SECONDS).topics)
 
 
 def _asking(bootstrap: str, group_id: str) -> Consumer:

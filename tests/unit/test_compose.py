@@ -182,10 +182,10 @@ def test_environment_names_are_documented_settings(services: dict[str, dict[str,
         assert names <= documented, f"{service}: not in docs/settings.md: {sorted(names - documented)}"
 
 
-def test_metrics_are_checked_where_they_are_served(services: dict[str, dict[str, Any]]) -> None:
+def test_health_is_asked_for_where_it_is_served(services: dict[str, dict[str, Any]]) -> None:
     for service in ("bridge", "worker"):
         port = services[service]["environment"][f"METRICS_{service.upper()}_PORT"]
-        assert f"http://127.0.0.1:{port}/" in services[service]["healthcheck"]["test"][-1]
+        assert f"http://127.0.0.1:{port}/health/ready'" in services[service]["healthcheck"]["test"][-1]
 
 
 def test_flower_is_reached_from_outside_its_container(services: dict[str, dict[str, Any]]) -> None:

@@ -188,6 +188,7 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
     "metrics_address": ("METRICS_ADDRESS", "127.0.0.1", "0.0.0.0", "0.0.0.0", ("a:1",)),  # noqa: S104 - a value only
     "metrics_bridge_port": ("METRICS_BRIDGE_PORT", 9464, "0", 0, ("65536", "TCP://10.0.0.1:1")),
     "metrics_worker_port": ("METRICS_WORKER_PORT", 9465, "0", 0, ("-1",)),
+    "health_limit": ("HEALTH_LIMIT", 300.0, "60.5", 60.5, ("0.5", "86401")),
     "log_format": ("LOG_FORMAT", "console", "JSON", "json", ("xml",)),
     "log_level": ("LOG_LEVEL", "info", "Warning", "warning", ("trace",)),
 }

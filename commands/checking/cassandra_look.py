@@ -1,0 +1,129 @@
+"""Looks at Cassandra: nodes, tables as the driver's schema metadata tells them, clock and reads. It writes nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+from cassandra.cluster import Cluster, NoHostAvailable, Session
+from cassandra.metadata import KeyspaceMetadata, NetworkTopologyStrategy, SimpleStrategy, TableMetadata
+
+from commands.checking.cassandra_seen import CassandraSeen, KeyspaceSeen, NodeSeen, TableSeen
+from commands.checking.findings import brief, words_of
+from reconciliation.enrolment_store import PROBE_USERS
+from reconciliation.settings import Settings
+from reconciliation.statements import SERVER_CLOCK, StatementTexts, Tables, statement_texts
+from reconciliation.store_connection import StoreConfig, clock_difference, make_cluster
+
+
+def look_at_cassandra(settings: Settings, limit: float) -> CassandraSeen:
+    """Connect as a worker does and look; each question may take `limit` seconds, or lms-cassandra.timeout if less.
+
+    Where a data centre is set that no node is in, it looks on without it, so that the right name can be told.
+    """
+    config = StoreConfig(
+        hosts=settings.cassandra_hosts,
+        port=settings.cassandra_port,
+        keyspace=settings.cassandra_keyspace,
+        content_consumption_table=settings.content_consumption_table,
+        user_enrolments_table=settings.user_enrolments_table,
+        user_activity_agg_table=settings.user_activity_agg_table,
+        timeout=min(limit, settings.cassandra_timeout),
+        local_datacenter=settings.cassandra_local_datacenter,
+        write_timestamps=settings.cassandra_write_timestamps,
+    )
+    seen = _look(config)
+    if seen.trouble and config.local_datacenter is not None:
+        elsewhere = _look(replace(config, local_datacenter=None))
+        if not elsewhere.trouble:
+            return replace(elsewhere, is_datacenter_missing=True)
+    return seen
+
+
+def _look(config: StoreConfig) -> CassandraSeen:
+    try:
+        cluster = make_cluster(config)
+    except Exception as error:  # noqa: BLE001 - whatever keeps the driver from connecting is what is to be told
+        return CassandraSeen(trouble=words_of(error))
+    try:
+        try:
+            session = cluster.connect()
+        except Exception as error:  # noqa: BLE001 - as above
+            return CassandraSeen(trouble=_reason(error))
+        return _answers(cluster, session, config)
+    finally:
+        cluster.shutdown()
+
+
+def _reason(error: Exception) -> str:
+    """Give the reason of each address alone: the driver wraps them in its own representation."""
+    if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) and error.errors:
+        return "; ".join(f"{address}: {words_of(cause)}" for address, cause in list(error.errors.items())[:3])
+    return words_of(error)
+
+
+def _answers(cluster: Cluster, session: Session, config: StoreConfig) -> CassandraSeen:
+    tables = Tables(
+        config.keyspace,
+        config.content_consumption_table,
+        config.user_enrolments_table,
+        config.user_activity_agg_table,
+    )
+    nodes = tuple(
+        NodeSeen(str(host.address), host.datacenter or "", host.is_up is not False)
+        for host in cluster.metadata.all_hosts()
+    )
+    asked = cluster.get_control_connection_host()
+    # an unquoted name is folded to lower case by Cassandra
+    keyspace = cluster.metadata.keyspaces.get(config.keyspace.lower())
+    texts = statement_texts(tables, write_timestamps=config.write_timestamps)
+    return CassandraSeen(
+        nodes=nodes,
+        # where none is set, the driver takes that of the first node that answers, and a worker with it
+        datacenter=config.local_datacenter or (asked.datacenter if asked is not None else "") or "",
+        keyspace=None if keyspace is None else _keyspace(keyspace),
+        clock=_clock(session),
+        refused="" if keyspace is None else _read(session, texts),
+    )
+
+
+def _keyspace(keyspace: KeyspaceMetadata) -> KeyspaceSeen:
+    strategy = keyspace.replication_strategy
+    copies: dict[str, int] | int | str
+    if isinstance(strategy, NetworkTopologyStrategy):
+        copies = {name: int(info.all_replicas) for name, info in strategy.dc_replication_factors_info.items()}
+    elif isinstance(strategy, SimpleStrategy):
+        copies = int(strategy.replication_factor_info.all_replicas)
+    else:
+        copies = type(strategy).__name__
+    return KeyspaceSeen(copies, {name: _table(table) for name, table in keyspace.tables.items()})
+
+
+def _table(table: TableMetadata) -> TableSeen:
+    return TableSeen(
+        partition_key=tuple(column.name for column in table.partition_key),
+        clustering_key=tuple(column.name for column in table.clustering_key),
+        columns={name: str(column.cql_type) for name, column in table.columns.items()},
+    )
+
+
+def _clock(session: Session) -> float | str:
+    def server_clock_ms() -> int:
+        row: Any = session.execute(SERVER_CLOCK).one()
+        return int(row[0])
+
+    try:
+        return clock_difference(server_clock_ms)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        return brief(words_of(error))
+
+
+def _read(session: Session, texts: StatementTexts) -> str:
+    """Read as a worker does, of learners that are not there, at several places of the ring; "" when all is answered."""
+    try:
+        for text in (texts.read_consumption, texts.read_enrolment):
+            statement = session.prepare(text)
+            pending = [session.execute_async(statement, (user, user, user)) for user in PROBE_USERS]
+            for future in pending:
+                future.result()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        return brief(words_of(error))
+    return ""

@@ -1,0 +1,164 @@
+"""Looks at Redis in its roles, and at a broker that is none. It sets no key; what scripts it runs only read."""
+
+import math
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu import Connection
+from kombu.exceptions import KombuError
+from prometheus_client import CollectorRegistry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from bridge.dispatch import CONNECT_ONCE
+from commands.checking.findings import brief, words_of
+from commands.checking.redis_seen import BrokerSeen, LedgerSeen, RelationsSeen, ServerSeen
+from ledger.config import ledger_config
+from ledger.ledger import Ledger
+from reconciliation.counters import Counters
+from reconciliation.errors import LedgerUnavailable, RelationCacheUnavailable
+from reconciliation.relation_cache import RelationCache, connect_redis
+from reconciliation.settings import Settings
+
+_PROBE_COURSE = "enrolment-reconciliation-probe"
+#: How many keys are looked at for one that holds leaf nodes, and how many of them at a time.
+_MOST_KEYS = 20_000
+_KEYS_AT_ONCE = 1_000
+#: How brokers say that there is no such queue: Redis' transport as text, RabbitMQ as a number.
+_NOT_FOUND = ("404", 404)
+
+
+def look_at_relations(settings: Settings, limit: float) -> RelationsSeen:
+    """Look at the relation cache as a worker reads it; each question may take `limit` seconds, or redis.timeout."""
+    timeout = min(limit, settings.redis_timeout)
+    client = connect_redis(
+        settings.redis_host, settings.redis_port, settings.relation_cache_database, timeout, repeats=0
+    )
+    try:
+        keys = int(client.dbsize())
+        leaf_nodes = _holds_leaf_nodes(client, keys)
+    except (redis.RedisError, OSError) as error:
+        return RelationsSeen(trouble=words_of(error))
+    finally:
+        client.close()
+    return RelationsSeen(keys=keys, leaf_nodes=leaf_nodes, refused=_run_script(settings, timeout))
+
+
+def _holds_leaf_nodes(client: Any, keys: int) -> bool | None:
+    """Look for a set of leaf nodes; None where there are more keys than are looked at, and none was among these."""
+    cursor, looked_at = 0, 0
+    while True:
+        cursor, found = client.scan(cursor, match="*:leafnodes", count=_KEYS_AT_ONCE)
+        looked_at += _KEYS_AT_ONCE
+        if found:
+            return True
+        if cursor == 0:
+            return False
+        if looked_at >= _MOST_KEYS:
+            return None if keys > _MOST_KEYS else False
+
+
+def _run_script(settings: Settings, timeout: float) -> str:
+    """Read a course that is not there, with the worker's own script; gives why it may not run, or ""."""
+    cache = RelationCache(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        database=settings.relation_cache_database,
+        timeout=timeout,
+        counters=Counters(CollectorRegistry()),
+        gap_wait=0.0,
+    )
+    try:
+        cache.read({_PROBE_COURSE: ()})
+    except RelationCacheUnavailable as error:
+        return brief(words_of(error.__cause__ or error))
+    finally:
+        cache.close()
+    return ""
+
+
+def look_at_broker(app: Celery, settings: Settings, limit: float) -> BrokerSeen:
+    """Connect to Celery's broker as the bridge does, and ask for the queue, which is not made by it.
+
+    Each try may take `limit` seconds, or redis.timeout if less.
+    """
+    timeout = min(limit, settings.redis_timeout)
+    limits = {**CONNECT_ONCE, "socket_timeout": timeout, "socket_connect_timeout": timeout}
+    is_redis = settings.celery_broker_url.startswith("redis")
+    connection = app.connection_for_write(
+        connect_timeout=timeout, transport_options=limits if is_redis else CONNECT_ONCE
+    )
+    # what its client may raise is known only once it is made
+    errors: tuple[type[BaseException], ...] = (
+        KombuError,
+        OSError,
+        *connection.connection_errors,
+        *connection.channel_errors,
+    )
+    try:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=math.ceil(2 * timeout))
+        return _queue(connection, settings.kafka_group_id)
+    except errors as error:
+        return BrokerSeen(trouble=words_of(error))
+    finally:
+        with suppress(*errors):
+            connection.close()
+
+
+def _queue(connection: Connection, name: str) -> BrokerSeen:
+    channel: Any
+    with connection.channel() as channel:
+        try:
+            told = channel.queue_declare(name, passive=True)
+        except connection.channel_errors as error:
+            # nothing was ever sent there
+            if getattr(error, "reply_code", None) in _NOT_FOUND:
+                return BrokerSeen()
+            raise
+    return BrokerSeen(messages=int(told.message_count))
+
+
+def look_at_ledger(settings: Settings, limit: float) -> LedgerSeen:
+    """Look at the ledger's Redis; each question may take `limit` seconds, or redis.timeout if less."""
+    timeout = min(limit, settings.redis_timeout)
+    # first without the ledger's own repeats, which would multiply the limit
+    client = redis.Redis.from_url(
+        settings.ledger_redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+    )
+    ledger = Ledger(replace(ledger_config(settings), timeout=timeout))
+    try:
+        try:
+            told: Any = client.info()
+            appendfsync = _appendfsync(client)
+        except (redis.RedisError, OSError) as error:
+            return LedgerSeen(trouble=words_of(error))
+        server = ServerSeen(
+            version=str(told.get("redis_version", "")),
+            role=str(told.get("role", "")),
+            policy=str(told.get("maxmemory_policy", "")),
+            is_append_only=bool(told.get("aof_enabled", 0)),
+            is_append_failing=told.get("aof_last_write_status", "ok") != "ok",
+            appendfsync=appendfsync,
+            used_bytes=int(told.get("used_memory", 0)),
+            most_bytes=int(told.get("maxmemory", 0)),
+        )
+        try:
+            occupancy, held_ms = ledger.occupancy(), ledger.failures_held_ms()
+        except LedgerUnavailable as error:
+            return LedgerSeen(server=server, refused=brief(words_of(error.__cause__ or error)))
+        return LedgerSeen(server=server, open=occupancy.open, counted=occupancy.counted, held_ms=held_ms)
+    finally:
+        ledger.close()
+        client.close()
+
+
+def _appendfsync(client: Any) -> str:
+    """Ask how often the file is written to disk; "" where the server does not tell, as rented ones don't."""
+    try:
+        told: dict[str, str] = client.config_get("appendfsync")
+    except redis.ResponseError:
+        return ""
+    return told.get("appendfsync", "")
