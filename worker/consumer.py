@@ -22,8 +22,11 @@ LARGEST_BODY = 256 * 1024
 #: The longest header that is read, in characters. Flower shows some of them.
 LONGEST_HEADER = 1024
 
-# Headers by which a message would have Celery wait with it, throw it away, end its process or show it as another task.
-_NEVER_SENT = ("eta", "expires", "group", "shadow")
+# Headers by which a message would have Celery wait with it, throw it away, show it as another task or send further ones
+# (the last four: a request's headers and what its body embeds are one, celery/app/trace.py, fast_trace_task).
+_NEVER_SENT = ("eta", "expires", "group", "shadow", "callbacks", "errbacks", "chain", "chord")
+# Headers that Celery iterates over, so that a number there ends the worker.
+_ALWAYS_EMPTY = ("timelimit", "stamped_headers", "stamps")
 # What Celery's request takes from the properties (celery/worker/request.py, Request.__init__).
 _USED_PROPERTIES = ("correlation_id", "reply_to", "priority")
 
@@ -61,7 +64,8 @@ def _strange_headers(headers: object, properties: object) -> str | None:
         return "it names another task, or none"
     if not isinstance(headers.get("id"), str) or not headers["id"]:
         return "it has no id"
-    if any(headers.get(name) is not None for name in _NEVER_SENT):
+    never_sent = any(headers.get(name) is not None for name in _NEVER_SENT)
+    if never_sent or not all(_is_nothing(headers.get(name)) for name in _ALWAYS_EMPTY):
         return "it asks for more than an attempt"
     used = [properties.get(name) for name in _USED_PROPERTIES] if isinstance(properties, dict) else []
     if not all(_is_plain(value) for value in (*headers.values(), *used)):
@@ -93,7 +97,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _is_nothing(value: object) -> bool:
-    """Say whether it is None, or a list or dictionary that holds nothing else, as `timelimit` and `stamps` do."""
+    """Say whether it is None, an empty dictionary, or a list that holds nothing else, as `timelimit` does."""
     if isinstance(value, dict):
         return not value
     return value is None or (isinstance(value, list | tuple) and all(each is None for each in value))

@@ -114,6 +114,16 @@ def test_an_id_is_a_text(identifier: object) -> None:
         {"expires": 0},
         {"group": "a-group"},
         {"shadow": "<script>alert(1)</script>"},
+        {"callbacks": "x"},
+        {"chain": [SIGNATURE]},
+        {"timelimit": [0.001, 0.001]},
+        {"timelimit": [None, 1]},
+        {"timelimit": {"soft": 1}},
+        {"timelimit": 5},
+        {"stamped_headers": ["stamp"]},
+        {"stamped_headers": 7},
+        {"stamps": {"stamp": "x"}},
+        {"stamps": 7},
     ],
     ids=repr,
 )
@@ -124,11 +134,6 @@ def test_nothing_is_asked_of_celery(changed: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"timelimit": [0.001, 0.001]},
-        {"timelimit": [None, 1]},
-        {"timelimit": {"soft": 1}},
-        {"stamped_headers": ["stamp"]},
-        {"stamps": {"stamp": "x"}},
         {"argsrepr": "x" * (LONGEST_HEADER + 1)},
         {"id": "x" * (LONGEST_HEADER + 1)},
         {"kwargsrepr": {"a": 1}},

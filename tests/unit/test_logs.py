@@ -121,7 +121,7 @@ def test_an_id_forges_no_record_and_steers_no_terminal(form: str, capsys: pytest
     configure_logging(form, "info")
     log = structlog.get_logger("ours")
     log.info("read", course=FORGED, courses=[FORGED], key=FORGED.encode("utf-8", "replace"), error=ValueError(FORGED))
-    log.warning("no leaf nodes for " + FORGED)
+    log.warning(str(ValueError(FORGED)))
     logging.getLogger("celery.app.trace").error("Task %s raised", FORGED, extra={"id": FORGED})
     lines = capsys.readouterr().err.split("\n")
     assert len(lines) == 4
