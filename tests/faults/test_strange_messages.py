@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Sequence
 
 import pytest
+from celery import Celery
 
 from tests.faults.broker import BrokerQueue, with_arguments, with_envelope, with_headers
 from tests.faults.conftest import MakeSite
@@ -147,3 +148,34 @@ def test_forged_messages_do_nothing_and_lose_nothing(site: Site, seed: int) -> N
     assert site.restarts.total() == 0
     assert list(site.redis.scan_iter(f"*{site.group_id}*{ELSEWHERE}*", count=1000)) == []
     assert "Traceback" not in site.worker.told()
+
+
+#: Commands of `celery control` that no operator gives, as (name, arguments).
+STRANGE_COMMANDS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("no such command", {}),
+    ("revoke", {"task_id": {"not": "an id"}}),
+    ("revoke", {}),
+    ("terminate", {"task_id": "forged", "signal": "no such signal"}),
+    ("rate_limit", {"task_name": "tasks.reconcile", "rate_limit": ["never"]}),
+    ("time_limit", {"task_name": 7}),
+    ("election", {"id": [], "topic": {}, "action": 7}),
+    ("pool_restart", {"modules": ["os"], "reload": True}),
+    ("add_consumer", {}),
+    ("query_task", {"ids": [{}]}),
+)
+
+
+@pytest.mark.timeout(600)
+def test_control_messages_that_mean_nothing_change_nothing(site: Site, seed: int) -> None:
+    load = Load(seed, LEARNERS_OF_A_KIND, clicks=1).prepare(site)
+    site.start()
+    with Celery("forger", broker=site.settings["CELERY_BROKER_URL"], set_as_current=False) as forger:
+        forger.conf.broker_transport_options = {"global_keyprefix": f"{site.group_id}:celery:"}
+        site.wait_for("the worker listens", lambda: bool(forger.control.ping(timeout=2)), UP_LIMIT)
+        for name, arguments in STRANGE_COMMANDS:
+            forger.control.broadcast(name, arguments=arguments)
+        load.send_all(site)
+        site.wait_settled(180)
+        assert len(forger.control.ping(timeout=10)) == 1
+    load.verdict(site).check()
+    assert site.restarts.total() == 0

@@ -122,7 +122,7 @@ def test_no_learner_s_id_stands_in_a_message_and_a_course_s_id_is_harmless_there
         assert len(shown) < 100
 
 
-def test_flower_shows_a_hostile_course_as_text(
+def test_flower_shows_a_hostile_course_as_text_and_no_learner(
     make_installation: MakeInstallation, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     learner = Learner(unique("user"), "</span><script>alert(4711)</script>", "b")
@@ -143,6 +143,7 @@ def test_flower_shows_a_hostile_course_as_text(
         finally:
             flower.end()
     assert learner.user not in page
+    assert all(learner.user not in process.log.read_text() for process in (*made.processes, flower))
     assert "<script>alert(4711)" not in page
     # in the arguments, and in the reason for which it is tried again
     assert page.count("&lt;script&gt;alert(4711)") >= 2
