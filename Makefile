@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv stack stack-down stack-clean demo demo-stop test test-browser test-alerts flower-picture soak bench settings lint types imports
+.PHONY: help venv stack stack-down stack-clean demo demo-stop test test-browser test-alerts flower-picture soak fuzz bench
+.PHONY: settings audit bill-of-materials lint types imports
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(READY) ## Build or refresh .venv (PYTHON=… chooses the interpreter)
 
@@ -61,11 +62,20 @@ flower-picture: $(READY) ## Take the picture of docs/flower.md
 soak: $(READY) ## Load it under random faults (MINUTES=… SEED=… ARGS="--poison 3")
 	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+fuzz: $(READY) ## Sort a million made-up records as the bridge does (COUNT=… SEED=…)
+	@$(BIN)/python -m tests.fuzz.run --count $(or $(COUNT),1000000) $(if $(SEED),--seed $(SEED))
+
 bench: $(READY) ## Measure it against a bare loop over the drivers (ARGS="--workers 1 --workers 2 --json bench.json")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 settings: $(READY) ## Write docs/settings.md and README's table from the catalogue
 	@$(BIN)/python -m reconciliation.settings_reference
+
+audit: $(READY) ## Say what is known against the locked packages (AUDIT_DATABASE=all.zip: without a network)
+	@$(BIN)/python -m inventory.audit $(ARGS)
+
+bill-of-materials: $(READY) ## Write build/bill-of-materials.json (CycloneDX)
+	@$(BIN)/python -m inventory.bill --output build/bill-of-materials.json
 
 lint: $(READY) ## Check style and formatting
 	@$(BIN)/ruff check .

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reconciliation.printing import printable as printable  # noqa: PLC0414 - the commands take it from here
+
 #: Wide enough that nothing is cut or wrapped where a program reads the output.
 _WIDTH_OF_A_PIPE = 500
 
@@ -53,8 +55,3 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
     return made
-
-
-def printable(text: str) -> str:
-    """Make control characters visible: an id from a topic must not steer the terminal that shows it."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

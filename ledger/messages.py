@@ -1,8 +1,10 @@
 """The message from the bridge to a worker: which entries to attempt, and nothing of any learner."""
 
+import re
 from collections.abc import Sequence
 
 from ledger.entries import Ticket
+from reconciliation.printing import printable
 
 #: The task's name, on which the bridge and the workers agree.
 RECONCILE_TASK = "tasks.reconcile"
@@ -10,8 +12,15 @@ RECONCILE_TASK = "tasks.reconcile"
 #: The message's layout. A worker drops versions that it does not know: the entry stays, and the sweep sends it again.
 MESSAGE_VERSION = 1
 
+#: The most entries that a message names; `bridge.group.size` allows no more.
+MOST_TICKETS = 500
+
 MOST_COURSES_SHOWN = 3
 LONGEST_COURSE_SHOWN = 40
+
+_ENTRY_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# What Lua holds exactly; a generation grows by one with each attempt.
+_LARGEST_GENERATION = 2**53
 
 
 def encode_message(tickets: Sequence[Ticket]) -> dict[str, object]:
@@ -26,21 +35,34 @@ def decode_message(version: object, tickets: object) -> tuple[Ticket, ...]:
     """Read the task's keyword arguments back.
 
     Raises ValueError or TypeError for another version, or for anything that `encode_message` does not make: whoever
-    can write to the broker can at most name entries that exist.
+    can write to the broker can at most name entries that exist, each once, and as many as a group holds. The error
+    repeats nothing of what came.
     """
-    if version != MESSAGE_VERSION:
-        msg = f"message version {version!r} is not {MESSAGE_VERSION}"
+    if isinstance(version, bool) or version != MESSAGE_VERSION:
+        msg = f"the message's version is not {MESSAGE_VERSION}"
         raise ValueError(msg)
     if not isinstance(tickets, list):
         raise TypeError("tickets is no list")
-    found = []
-    for pair in tickets:
-        match pair:
-            case [str(entry_id), int(generation)]:
-                found.append(Ticket(entry_id, generation))
-            case _:
-                raise ValueError("a ticket is not [entry id, generation]")
-    return tuple(found)
+    if len(tickets) > MOST_TICKETS:
+        raise ValueError(f"more than {MOST_TICKETS} tickets")
+    found = tuple(_ticket(pair) for pair in tickets)
+    # claimed twice under one token, an entry would be worked on twice at once
+    if len({ticket.entry_id for ticket in found}) < len(found):
+        raise ValueError("an entry is named twice")
+    return found
+
+
+def _ticket(pair: object) -> Ticket:
+    match pair:
+        case [str(entry_id), int(generation)] if (
+            _ENTRY_ID.fullmatch(entry_id)
+            # a bool is an int to Python, and nothing that Redis takes
+            and not isinstance(generation, bool)
+            and 0 < generation <= _LARGEST_GENERATION
+        ):
+            return Ticket(entry_id, generation)
+        case _:
+            raise ValueError("a ticket is not [entry id, generation]")
 
 
 def summary(tickets: Sequence[Ticket]) -> str:
@@ -55,4 +77,4 @@ def summary(tickets: Sequence[Ticket]) -> str:
 def _shown(course_id: str) -> str:
     """Shorten an id that anybody may have made up, and keep it on its line."""
     text = course_id if len(course_id) <= LONGEST_COURSE_SHOWN else course_id[:LONGEST_COURSE_SHOWN] + "…"
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return printable(text)

@@ -3,9 +3,13 @@
 import logging
 import sys
 from collections.abc import Sequence
+from io import StringIO
+from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor
+from structlog.typing import EventDict, ExcInfo, Processor
+
+from reconciliation.printing import printable
 
 # Their INFO tells each connection, heartbeat or request; pyhocon's DEBUG tells the values of settings.
 _NOISY = ("amqp", "cassandra", "celery", "confluent_kafka", "kombu", "pyhocon", "urllib3")
@@ -69,5 +73,24 @@ def _ending(form: str) -> list[Processor]:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # structlog's own choice, where rich is installed, shows the variables of every frame: passwords, learners' ids
     return [
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        _make_printable,
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_traceback),
     ]
+
+
+def _make_printable(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Keep every record on its line: an id may hold line breaks, and what looks like a record of ours behind them.
+
+    Of the renderer's values some are quoted and some stand as they are (structlog/dev.py, ConsoleRenderer).
+    """
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = printable(value)
+    return event
+
+
+def _write_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    """Write a traceback with its lines set in, so that no line of an error's text stands where a record begins."""
+    written = StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    stream.writelines("\n    " + printable(line) for line in written.getvalue().strip().split("\n"))

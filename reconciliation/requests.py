@@ -21,6 +21,9 @@ REPEATED_HEADER = "enrolment-reconciliation-repeated"
 #: When a record that is sent again was sent first, in milliseconds; failed events carry it.
 ORIGINAL_TIMESTAMP_HEADER = "original-timestamp"
 
+#: An id that takes more bytes in UTF-8 is none. Sunbird's have below 100, and Cassandra takes no key above 65,535.
+LONGEST_ID_BYTES = 1024
+
 _ENTRY_NAMESPACE = uuid.UUID("5b0f4a2e-6f0c-4c57-9a38-0d6a3a0e7c11")
 
 
@@ -36,7 +39,8 @@ def parse(record: Record) -> SyncRequest | Skip:
 
     Raises:
         InvalidRequest: the record can't be a request and goes to the failed topic: no JSON object (RFC 8259, UTF-8), or
-            our action with an id that is missing, blank, no string, or impossible in UTF-8.
+            our action with an id that is missing, blank, no string, impossible in UTF-8 or longer than
+            `LONGEST_ID_BYTES`.
 
     """
     if record.value is None:
@@ -84,6 +88,7 @@ def read_object(value: bytes, *, exact: bool = False) -> dict[str, object]:
     """Read a JSON object by RFC 8259 alone, without what Python's parser takes in addition.
 
     A number that Python can't hold is read as infinite; with `exact`, for what is to be written again, it is refused.
+    Of a name given twice the last one counts.
 
     Raises:
         InvalidRequest: not UTF-8, not JSON, no object, or nested too deeply.
@@ -139,8 +144,10 @@ def _identifier(edata: dict[str, object], name: str) -> str:
     if not value.strip():
         raise InvalidRequest(f"edata.{name} is blank")
     try:
-        value.encode("utf-8")
+        size = len(value.encode("utf-8"))
     except UnicodeEncodeError:
         # JSON can escape half of a surrogate pair; neither Cassandra nor Kafka could carry it
         raise InvalidRequest(f"edata.{name} contains what UTF-8 can't carry") from None
+    if size > LONGEST_ID_BYTES:
+        raise InvalidRequest(f"edata.{name} takes {size} bytes; {LONGEST_ID_BYTES} are allowed")
     return value

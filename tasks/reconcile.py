@@ -8,11 +8,15 @@ from celery.exceptions import Retry
 
 from ledger.messages import RECONCILE_TASK, decode_message
 from reconciliation.errors import LedgerUnavailable, PutOff
+from reconciliation.printing import printable
 from tasks.runner import make_runner
 from tasks.summary import Summary
 from worker.connections import current_connections
 
 log = structlog.get_logger(__name__)
+
+# What Flower and Celery's own log line show of a reason, in characters; the failed event and our log have all of it.
+_LONGEST_REASON = 500
 
 
 class RequestsGivenUp(Exception):
@@ -82,4 +86,5 @@ def _retry(what: str, reasons: tuple[str, ...], named: int) -> Retry:
 
 
 def _tell(what: str, reasons: tuple[str, ...], named: int) -> str:
-    return f"{len(reasons)} of {named} {what}: {reasons[0]}"
+    # reasons carry courses' ids, which anybody may have made up
+    return f"{len(reasons)} of {named} {what}: {printable(reasons[0][:_LONGEST_REASON])}"

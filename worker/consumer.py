@@ -1,10 +1,10 @@
-"""Celery's consumer, which tells the worker's health how its loop fares, and survives a message that is no task's.
+"""Celery's consumer, which takes only messages as the bridge makes them, and tells the worker's health how it fares.
 
-Without us it ends over one.
-
-Of a body such as `null` Celery makes no error that it handles (celery/worker/consumer/consumer.py, create_task_handler;
-celery/worker/strategy.py, task_message_handler): the worker ends, gives the message back as it does, and meets it again
-at its next start. Nothing is lost with it: what a message was about stands in the ledger.
+Celery does whatever a message asks for: it runs its own built-in tasks (celery/app/builtins.py), sends what a message
+names as callbacks (celery/app/trace.py, build_tracer), holds what has an ETA in memory beyond every bound
+(celery/worker/strategy.py, task_message_handler), and ends over a header or body that is of a kind it does not expect.
+So whoever can write to the broker could do all that. Here they can ask for a reconciliation and for nothing else.
+What a message was about stands in the ledger, so nothing is lost with it.
 """
 
 import time
@@ -14,13 +14,27 @@ from typing import Any
 import structlog
 from celery.worker.consumer import Consumer
 
+from ledger.messages import RECONCILE_TASK
 from worker.health import BEAT_INTERVAL, CeleryLoop, serve
 
 log = structlog.get_logger(__name__)
 
+#: The largest body that is read, in bytes: a group of 500 takes a tenth of it.
+LARGEST_BODY = 256 * 1024
+#: The longest header that is read, in characters. Flower shows some of them.
+LONGEST_HEADER = 1024
+
+# Headers by which a message would have Celery wait with it, throw it away, show it as another task or send further ones
+# (the last four: a request's headers and what its body embeds are one, celery/app/trace.py, fast_trace_task).
+_NEVER_SENT = ("eta", "expires", "group", "shadow", "callbacks", "errbacks", "chain", "chord")
+# Headers that Celery iterates over, so that a number there ends the worker.
+_ALWAYS_EMPTY = ("timelimit", "stamped_headers", "stamps")
+# What Celery's request takes from the properties (celery/worker/request.py, Request.__init__).
+_USED_PROPERTIES = ("correlation_id", "reply_to", "priority")
+
 
 class TolerantConsumer(Consumer):
-    """Says that it turns, and throws away messages that Celery's own consumer would end over."""
+    """Says that it turns, and throws away messages that are not as the bridge makes them."""
 
     connection_errors: tuple[type[BaseException], ...]
     hub: Any
@@ -46,29 +60,68 @@ class TolerantConsumer(Consumer):
         """Give what handles each message that comes."""
         handle = super().create_task_handler(*arguments, **named)
 
-        def handle_readable(message: Any) -> Any:
-            if _is_no_task(message):
-                log.error("a message that is no task's is thrown away; its requests come again with the sweep")
-                return message.ack_log_error(log, self.connection_errors)
-            return handle(message)
+        def handle_ours(message: Any) -> Any:
+            strange = what_is_strange(message)
+            if strange is None:
+                return handle(message)
+            # nothing that came is repeated: whoever made it up would write into the log
+            log.error(
+                "a message that is not the bridge's is thrown away; its requests come again with the sweep",
+                reason=strange,
+            )
+            return message.ack_log_error(log, self.connection_errors)
 
-        return handle_readable
+        return handle_ours
 
     def _turned(self) -> None:
         if self._loop_health is not None:
             self._loop_health.turned(time.monotonic())
 
 
-def _is_no_task(message: Any) -> bool:
-    """Say whether a message names a task but does not carry one: arguments, named arguments and the rest."""
-    if not isinstance(message.headers, dict) or "task" not in message.headers:
-        return False  # Celery looks at these
+def what_is_strange(message: Any) -> str | None:
+    """Say in which way a message is not one of the bridge's, in words of ours; None where it is."""
+    return _strange_headers(message.headers, message.properties) or _strange_body(message)
+
+
+def _strange_headers(headers: object, properties: object) -> str | None:
+    if not isinstance(headers, dict) or headers.get("task") != RECONCILE_TASK:
+        return "it names another task, or none"
+    if not isinstance(headers.get("id"), str) or not headers["id"]:
+        return "it has no id"
+    never_sent = any(headers.get(name) is not None for name in _NEVER_SENT)
+    if never_sent or not all(_is_nothing(headers.get(name)) for name in _ALWAYS_EMPTY):
+        return "it asks for more than an attempt"
+    used = [properties.get(name) for name in _USED_PROPERTIES] if isinstance(properties, dict) else []
+    if not all(_is_plain(value) for value in (*headers.values(), *used)):
+        return "a header is of another kind, or too long"
+    return None
+
+
+def _strange_body(message: Any) -> str | None:
+    if len(message.body or b"") > LARGEST_BODY:
+        return "its body is too large"
     try:
         body = message.decode()
-    except Exception:  # noqa: BLE001 - a body that can't be decoded is told of and thrown away by Celery itself
-        return False
+    except Exception as error:  # noqa: BLE001 - whatever a decoder says of a body that anybody may have made up
+        return f"its body can't be read ({type(error).__name__})"
     match body:
-        case [list() | tuple(), dict(), dict() | None]:
-            return False
+        case [[] | (), dict(), None]:
+            return None
+        case [[] | (), dict(), dict() as embedded] if all(_is_nothing(value) for value in embedded.values()):
+            return None
         case _:
-            return True
+            return "its body is no attempt's, or asks for more"
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether a header is what the bridge's are: a short text, a number, or nothing at all."""
+    if isinstance(value, str):
+        return len(value) <= LONGEST_HEADER
+    return isinstance(value, bool | int) or _is_nothing(value)
+
+
+def _is_nothing(value: object) -> bool:
+    """Say whether it is None, an empty dictionary, or a list that holds nothing else, as `timelimit` does."""
+    if isinstance(value, dict):
+        return not value
+    return value is None or (isinstance(value, list | tuple) and all(each is None for each in value))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.integration.conftest import MakeInstallation
 from tests.support.events import encoded, sync_event
@@ -119,3 +120,30 @@ def test_an_id_that_utf_8_cannot_carry_is_told(installation: Installation) -> No
 
     assert record.event["edata"]["userId"] == "half \ud83d of a pair"
     assert "userId" in record.event["failInfo"]["error"]
+
+
+def test_hostile_headers_and_keys_come_along_and_hold_nothing_up(installation: Installation) -> None:
+    headers: list[tuple[str, bytes | None]] = [
+        ("ശ്രീ", b"\xff\x00"),
+        ("", b""),
+        ("none", None),
+        ("original-offset", b"forged"),
+        ("original-timestamp", b"9" * 5000),
+        ("enrolment-reconciliation-repeated", None),
+        *[("many", b"x")] * 3000,
+    ]
+    key = b"\x00\xff" * 5000
+    sender = Producer({"bootstrap.servers": installation.ports.bootstrap})
+    sender.produce(installation.input_topic, value=b"no JSON", key=key, headers=headers)
+    assert sender.flush(30) == 0
+
+    learner = new_learner()
+    installation.sync(learner)
+
+    (failed,) = [record for record in installation.failed.records() if record.key == key]
+    assert failed.event["failInfo"]["event"] == "no JSON"
+    assert failed.headers["ശ്രീ"] == b"\xff\x00"
+    assert failed.headers["none"] is None
+    assert failed.headers["many"] == b"x"
+    assert failed.headers["original-offset"] not in (None, b"forged")
+    assert len(failed.headers["original-timestamp"] or b"") == 13

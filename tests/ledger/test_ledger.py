@@ -91,6 +91,27 @@ def test_a_request_comes_out_of_a_claim_as_it_went_in(ledger: Ledger) -> None:
     assert claim.attempt().requested_ms == 500
 
 
+def test_an_id_is_a_value_or_a_field_in_the_ledger_and_never_a_key(
+    open_ledger: Callable[..., Ledger], redis_url: str
+) -> None:
+    group_id = f"group-{uuid.uuid4().hex}"
+    hostile = ":entry:1}\n{*"
+    ledger = open_ledger(group_id=group_id)
+    enrolments = [EnrolmentKey(f"{hostile}{number}", f"{hostile}course", hostile) for number in range(3)]
+    tickets = ledger.accept([request(number, key) for number, key in enumerate(enrolments)]).tickets
+    ledger.claim(tickets, "token")
+    ledger.owe([Debt("entry-0", Completion(enrolments[0], 5), "mid")], "token")
+    ledger.fail([("entry-1", FinalFailure("CODE", hostile, 1, 1))], "token")
+    ledger.retry([RetryLater("entry-2", 5, Spends.ATTEMPT, hostile, f"course:{hostile}")], "token")
+    with redis.Redis.from_url(redis_url) as client:
+        prefix = f"enrolment-reconciliation:{{{group_id}}}:".encode()
+        names = {key.removeprefix(prefix) for key in client.scan_iter(f"*{group_id}*", count=1000)}
+    assert names == {
+        *(b"entry:entry-0", b"entry:entry-1", b"entry:entry-2", b"open:requests:0"),
+        *(b"breaker", b"count", b"due", b"parked", b"running", b"waiting"),
+    }
+
+
 def test_a_key_that_is_missing_and_one_that_is_empty_are_told_apart(ledger: Ledger) -> None:
     without = replace(request(1), record=replace(request(1).record, key=None))
     empty = replace(request(2, BOB), record=replace(request(2).record, key=b""))

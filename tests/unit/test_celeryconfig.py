@@ -34,3 +34,23 @@ def test_variables_that_celery_would_take_over_the_setting_are_refused(variable:
     assert told.returncode == 2
     assert told.stderr.startswith(f"{variable} is no setting")
     assert told.stderr.count("\n") == 1
+
+
+def test_what_flower_and_inspect_show_of_the_settings_holds_no_password() -> None:
+    # celery/worker/control.py, conf, which Flower's page of a worker shows
+    tell = "from worker.celery import app; print(app.conf.table(with_defaults=True), app.conf.humanize())"
+    told = subprocess.run(
+        [sys.executable, "-c", tell],
+        cwd=REPOSITORY,
+        env={
+            "PATH": os.environ["PATH"],
+            "CELERY_BROKER_URL": "redis://user:topsecret@redis:6379/0",
+            "LEDGER_REDIS_URL": "redis://:topsecret@ledger:6379/0",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "redis://user:" in told.stdout
+    assert "topsecret" not in told.stdout

@@ -111,3 +111,41 @@ def test_configured_twice_writes_once_and_console_has_no_colours_in_a_file(
     assert text.count("ready") == 1
     assert "port=9464" in text
     assert "\x1b" not in text
+
+
+FORGED = "do_1\n2026-01-01T00:00:00Z [error    ] forged\r\x1b[2J\x1b]0;title\x07\u202e\u2028\ud800"
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_an_id_forges_no_record_and_steers_no_terminal(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(form, "info")
+    log = structlog.get_logger("ours")
+    log.info("read", course=FORGED, courses=[FORGED], key=FORGED.encode("utf-8", "replace"), error=ValueError(FORGED))
+    log.warning(str(ValueError(FORGED)))
+    logging.getLogger("celery.app.trace").error("Task %s raised", FORGED, extra={"id": FORGED})
+    lines = capsys.readouterr().err.split("\n")
+    assert len(lines) == 4
+    assert lines.pop() == ""
+    for line in lines:
+        assert line.isprintable()
+        assert "forged" in line
+        assert not line.startswith("2026-01")
+
+
+def test_a_traceback_s_lines_are_set_in_whatever_its_error_says(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("console", "info")
+
+    def break_down() -> None:
+        raise ValueError(FORGED)
+
+    try:
+        break_down()
+    except ValueError:
+        structlog.get_logger("ours").exception("it broke")
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert "it broke" in first
+    assert any("ValueError: do_1" in line for line in lines)
+    assert any("forged" in line for line in lines)
+    for line in lines:
+        assert line.startswith("    ")
+        assert line.isprintable()

@@ -157,6 +157,27 @@ def test_an_id_that_utf_8_cannot_carry_is_refused(name: str, half: str) -> None:
     assert reason == f"edata.{name} contains what UTF-8 can't carry"
 
 
+@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("longest", ["x" * 1024, "ü" * 512, "\U0001f393" * 256])
+def test_an_id_may_take_1024_bytes_and_no_more(name: str, longest: str) -> None:
+    assert isinstance(parse(record(event(**{name: longest}))), SyncRequest)
+    assert refusal(event(**{name: longest + "x"})) == f"edata.{name} takes 1025 bytes; 1024 are allowed"
+
+
+def test_a_reason_does_not_repeat_an_id_that_is_too_long() -> None:
+    assert refusal(event(userId="x" * 1_000_000)) == "edata.userId takes 1000000 bytes; 1024 are allowed"
+
+
+def test_of_a_name_given_twice_the_last_one_counts() -> None:
+    first = b'{"edata":{"action":"user-enrolment-sync","userId":"1","courseId":"c","batchId":"b"},'
+    second = b'"edata":{"action":"other","action":"User-Enrolment-Sync","userId":"2","userId":"3","courseId":"c",'
+    request = parse(record(first + second + b'"batchId":"b","userId":"4"}}'))
+    assert isinstance(request, SyncRequest)
+    assert request.enrolment.user_id == "4"
+    assert isinstance(parse(record(first + b'"edata":{}}')), Skip)
+    assert refusal(first[:-2] + b',"userId":null}}') == "edata.userId is missing or not a string"
+
+
 def test_ids_beyond_ascii_are_taken_as_they_are() -> None:
     request = parse(record(event(userId=" ശ്രീ\U0001f393 ")))
     assert isinstance(request, SyncRequest)
