@@ -3,6 +3,9 @@
 import click
 
 from commands.endings import EXIT_CODES
+from commands.listing_failed import failed
+from commands.replaying import replay
+from commands.requesting import request
 from commands.resuming import resume
 from commands.rewinding import rewind
 
@@ -15,5 +18,5 @@ def main() -> None:
     """
 
 
-for _command in (resume, rewind):
+for _command in (failed, replay, request, resume, rewind):
     main.add_command(_command)

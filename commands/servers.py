@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from commands.topics import KafkaReader
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
+from ledger.reading import LedgerReader
 from reconciliation.logs import configure_logging
+from reconciliation.publisher import EventPublisher
 from reconciliation.settings import Settings, process_settings
 
 
@@ -27,3 +30,33 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+@contextmanager
+def read_ledger(settings: Settings) -> Iterator[LedgerReader]:
+    """Give a look at the ledger that changes nothing."""
+    reader = LedgerReader(ledger_config(settings))
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@contextmanager
+def read_kafka(settings: Settings) -> Iterator[KafkaReader]:
+    """Give a connection to Kafka that only reads."""
+    reader = KafkaReader(settings)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@contextmanager
+def open_publisher(settings: Settings) -> Iterator[EventPublisher]:
+    """Give a way to send events to Kafka; at its end what still waits is sent, for a few seconds at most."""
+    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
+    try:
+        yield publisher
+    finally:
+        publisher.close()

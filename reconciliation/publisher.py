@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from reconciliation.errors import EventTooLarge, PublishFailed, ReconciliationError
-from reconciliation.model import OutgoingEvent
+from reconciliation.model import Origin, OutgoingEvent
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,10 @@ class EventPublisher:
         The result is aligned with `events`: None where Kafka confirmed the event, else EventTooLarge or
         PublishFailed. An event that was not confirmed may arrive nevertheless.
         """
+        return [report if isinstance(report, ReconciliationError) else None for report in self.place(events)]
+
+    def place(self, events: Sequence[OutgoingEvent]) -> list[Origin | ReconciliationError]:
+        """Do as `publish` does, and say of each event that Kafka confirmed where it lies."""
         deadline = time.monotonic() + self._timeout + _GRACE_SECONDS
         link = self._current()
         reports = _Reports(events)
@@ -119,8 +123,8 @@ class _Link:
     def produce(self, event: OutgoingEvent, reports: "_Reports", at: int, deadline: float) -> None:
         """Hand one event to the producer; while its queue is full, wait until `deadline`."""
 
-        def report(error: KafkaError | None, _message: Message) -> None:
-            reports.settle(at, error)
+        def report(error: KafkaError | None, message: Message) -> None:
+            reports.settle(at, error or _origin(message))
 
         while True:
             try:
@@ -160,17 +164,18 @@ class _Reports:
     def __init__(self, events: Sequence[OutgoingEvent]) -> None:
         self.is_spent = False
         self._events = events
-        self._results: dict[int, ReconciliationError | None] = {}
+        self._results: dict[int, Origin | ReconciliationError] = {}
         self._changed = threading.Condition()
 
-    def settle(self, at: int, error: KafkaError | None) -> None:
-        result = None if error is None else _translated(error, self._events[at].topic)
+    def settle(self, at: int, answer: Origin | KafkaError) -> None:
+        error = answer if isinstance(answer, KafkaError) else None
+        result = answer if isinstance(answer, Origin) else _translated(answer, self._events[at].topic)
         with self._changed:
             self.is_spent = self.is_spent or (error is not None and (error.fatal() or error.code() in _OUT_OF_TIME))
             self._results[at] = result
             self._changed.notify()
 
-    def wait(self, deadline: float) -> list[ReconciliationError | None]:
+    def wait(self, deadline: float) -> list[Origin | ReconciliationError]:
         with self._changed:
             self._changed.wait_for(
                 lambda: len(self._results) == len(self._events), max(0.0, deadline - time.monotonic())
@@ -186,3 +191,8 @@ def _translated(error: KafkaError, topic: str) -> ReconciliationError:
     if error.code() in _TOO_LARGE:
         return EventTooLarge(f"topic {topic} does not take an event of this size: {error.str()}")
     return PublishFailed(f"Kafka did not confirm an event for topic {topic}: {error.str()}")
+
+
+def _origin(message: Message) -> Origin:
+    _, timestamp_ms = message.timestamp()
+    return Origin(message.topic() or "", message.partition() or 0, message.offset() or 0, timestamp_ms)
