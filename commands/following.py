@@ -5,14 +5,14 @@ that it joined; one that was given up then lies on the failed topic (docs/reliab
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import click
 
 from bridge.positions import Committed
 from commands.endings import ServerAway
-from commands.failures import Failure, read_failure
+from commands.failures_of import FailuresOf, told_failure
 from commands.interruption import Interruption
 from commands.outcomes import Ending, Outcome, Sent
 from commands.progress import Progress
@@ -22,7 +22,6 @@ from commands.topics import KafkaReader, Span, failed_topic, input_topic
 from ledger.ledger import Identity
 from ledger.reading import LedgerReader
 from reconciliation.errors import LedgerUnavailable
-from reconciliation.model import EnrolmentKey, Origin
 from reconciliation.settings import Settings
 
 _PAUSE_SECONDS = 0.5
@@ -96,7 +95,8 @@ def follow(
             interruption.pause(min(_PAUSE_SECONDS, max(0.0, deadline - time.monotonic())))
     span = kafka.span(failed_topic(settings))
     since = {partition: max(offset, before.get(partition, 0)) for partition, offset in span.begin.items()}
-    failures = _Failures(kafka, Span(span.topic, since, span.end), sent)
+    requests = [(it.place, it.new.enrolment) for it in sent]
+    failures = FailuresOf(kafka, Span(span.topic, since, span.end), requests)
     outcomes = [_outcome(ledger, watch, failures, it) for it in sent]
     return Followed(outcomes, interruption.is_asked and bool(watch.pending))
 
@@ -140,51 +140,13 @@ def _note_joined(ledger: LedgerReader, watch: _Watch) -> None:
             watch.joined[place] = (standing.entry.origin.partition, standing.entry.origin.offset)
 
 
-class _Failures:
-    """The failed events of the requests that are followed, by place, and of others for the same enrolments."""
-
-    def __init__(self, kafka: KafkaReader, span: Span, sent: Sequence[Sent]) -> None:
-        own = {(it.place.partition, it.place.offset) for it in sent}
-        enrolments = {it.new.enrolment for it in sent}
-        self.by_place: dict[Place, Failure] = {}
-        self.by_enrolment: dict[EnrolmentKey, list[Failure]] = {}
-        topics = {it.place.topic for it in sent}
-        for failure in _failures(kafka, span):
-            origin = failure.origin
-            if origin is None or origin.topic not in topics:
-                continue
-            place = (origin.partition, origin.offset)
-            key = EnrolmentKey(failure.user_id or "", failure.course_id or "", failure.batch_id or "")
-            if place in own or key in enrolments:
-                self.by_place[place] = failure
-                self.by_enrolment.setdefault(key, []).append(failure)
-
-    def of(self, it: Sent, joined: Place | None) -> Failure | None:
-        """Give the failed event that this request ended with; `joined` is the place of the entry that held it."""
-        place = (it.place.partition, it.place.offset)
-        if place in self.by_place or joined is not None:
-            return self.by_place.get(place) or self.by_place.get(joined or place)
-        # it was never seen open: an earlier request for the enrolment that failed after this one came took it along
-        for failure in self.by_enrolment.get(it.new.enrolment, []):
-            origin = failure.origin
-            if origin is not None and origin.partition == place[0] and origin.offset < place[1]:
-                return failure if failure.failed_ms >= it.place.timestamp_ms else None
-        return None
-
-
-def _failures(kafka: KafkaReader, span: Span) -> Iterator[Failure]:
-    with Progress("reading failed events", len(span)) as progress:
-        for record in kafka.read(span, passed=progress.advance):
-            yield read_failure(record)
-
-
-def _outcome(ledger: LedgerReader, watch: _Watch, failures: _Failures, it: Sent) -> Outcome:
+def _outcome(ledger: LedgerReader, watch: _Watch, failures: FailuresOf, it: Sent) -> Outcome:
     place = (it.place.partition, it.place.offset)
     if place not in watch.pending:
-        failure = failures.of(it, watch.joined.get(place))
+        failure = failures.of(it.place, it.new.enrolment, watch.joined.get(place))
         if failure is None:
             return Outcome(it, Ending.DONE)
-        return Outcome(it, Ending.GIVEN_UP, _told(failure, it.place))
+        return Outcome(it, Ending.GIVEN_UP, told_failure(failure, it.place))
     standing = standing_of(ledger, watch.committed, it.new.enrolment, it.place)
     match standing.stage:
         case Stage.ON_KAFKA:
@@ -197,11 +159,3 @@ def _outcome(ledger: LedgerReader, watch: _Watch, failures: _Failures, it: Sent)
             entry = standing.entry
             how = "" if standing.stage is Stage.OPEN else "joined to an earlier request; "
             return Outcome(it, Ending.OPEN, how + ("" if entry is None else told_entry(entry)))
-
-
-def _told(failure: Failure, place: Origin) -> str:
-    origin = failure.origin
-    own = origin is not None and (origin.partition, origin.offset) == (place.partition, place.offset)
-    if own or origin is None:
-        return f"{failure.reason}: {failure.error}"
-    return f"{failure.reason}: {failure.error} (with the request at {origin.partition}@{origin.offset}, same enrolment)"

@@ -8,6 +8,7 @@ from commands.replaying import replay
 from commands.requesting import request
 from commands.resuming import resume
 from commands.rewinding import rewind
+from commands.tracing import trace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
@@ -18,5 +19,5 @@ def main() -> None:
     """
 
 
-for _command in (failed, replay, request, resume, rewind):
+for _command in (failed, replay, request, resume, rewind, trace):
     main.add_command(_command)

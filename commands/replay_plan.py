@@ -7,7 +7,7 @@ for the first of them.
 import heapq
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from commands.failures import Failure, Selection
@@ -36,7 +36,7 @@ class Plan:
     `beyond` the limit, and those `refused_count` whose originals can't be had back, of which `refused` lists some.
     """
 
-    offsets: Mapping[int, array[int]]
+    offsets: Mapping[int, Sequence[int]]
     reasons: Mapping[str, int]
     repeats: int
     left_out: int

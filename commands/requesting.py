@@ -188,8 +188,8 @@ def _send(
                 yield sent
             if problems:
                 raise ServerAway(
-                    f"{problems[0]}; {confirmed} of {total} were sent and confirmed, {len(problems)} more may have been; "
-                    "send the others again: a request that comes twice does no harm"
+                    f"{problems[0]}; {confirmed} of {total} were sent and confirmed, and {len(problems)} more may have "
+                    "been; send the others again: a request that comes twice does no harm"
                 )
     if confirmed < total:
         raise NotDone(f"interrupted: the first {confirmed} of {total} were sent and confirmed, the others were not")

@@ -7,6 +7,8 @@ from commands.topics import KafkaReader
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from ledger.reading import LedgerReader
+from reconciliation.current_rows import CurrentRows
+from reconciliation.from_settings import store_config
 from reconciliation.logs import configure_logging
 from reconciliation.publisher import EventPublisher
 from reconciliation.settings import Settings, process_settings
@@ -60,3 +62,13 @@ def open_publisher(settings: Settings) -> Iterator[EventPublisher]:
         yield publisher
     finally:
         publisher.close()
+
+
+@contextmanager
+def read_rows(settings: Settings) -> Iterator[CurrentRows]:
+    """Give a connection to Cassandra that only reads. Raises StoreUnavailable and SettingsError."""
+    rows = CurrentRows(store_config(settings))
+    try:
+        yield rows
+    finally:
+        rows.close()
