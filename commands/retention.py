@@ -27,8 +27,10 @@ def retention_of(settings: Settings, topic: Topic) -> Retention:
     """Ask for a topic's retention.ms. That it is not told, for a right that is missing, is no error."""
     resource = ConfigResource(ResourceType.TOPIC, topic.name)
     limit = _limit(settings)
+    # kept until the answer is there: a client that is let go of gives none
+    admin = _admin(settings)
     try:
-        answer = _admin(settings).describe_configs([resource], request_timeout=limit)[resource]
+        answer = admin.describe_configs([resource], request_timeout=limit)[resource]
         told = int(answer.result(limit + _GRACE_SECONDS)["retention.ms"].value)
     except KafkaException as error:
         return Retention(None, error.args[0].str())
@@ -44,8 +46,9 @@ def has_members(settings: Settings) -> bool | None:
     broker goes away (librdkafka, issues 3663 and 4605).
     """
     limit = _limit(settings)
+    admin = _admin(settings)
     try:
-        answer = _admin(settings).list_consumer_groups(request_timeout=limit).result(limit + _GRACE_SECONDS)
+        answer = admin.list_consumer_groups(request_timeout=limit).result(limit + _GRACE_SECONDS)
     except (KafkaException, TimeoutError):
         return None
     states = [listed.state for listed in answer.valid if listed.group_id == settings.kafka_group_id]

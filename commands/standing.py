@@ -63,8 +63,12 @@ def standing_of(
 def told_entry(entry: OpenEntry) -> str:
     """Say in a line how an open entry stands."""
     spent = [
-        f"{count} {what if count == 1 else what + 's'}"
-        for count, what in ((entry.attempts, "attempt"), (entry.waits, "wait"), (entry.crashes, "crash"))
+        f"{count} {one if count == 1 else more}"
+        for count, one, more in (
+            (entry.attempts, "attempt", "attempts"),
+            (entry.waits, "wait", "waits"),
+            (entry.crashes, "crash", "crashes"),
+        )
         if count
     ]
     parts = [entry.state or "in a state that this release does not know", *spent]
