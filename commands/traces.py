@@ -106,7 +106,9 @@ def statements(trace: Trace) -> list[str]:
     if trace.event is not None:
         current = [event.mid for enrolment in trace.enrolments for event in enrolment.announcements]
         which = "the completion that" if trace.mid in current else "another completion than"
-        told.append(f"the mid is that of {_article(trace.event.kind)} event, which announces {which} the row carries now")
+        told.append(
+            f"the mid is that of {_article(trace.event.kind)} event, which announces {which} the row carries now"
+        )
         if not trace.requests:
             told.append("no request of this learner for this enrolment was found on the input topic in that time")
     return told
