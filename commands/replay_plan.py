@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from commands.failures import Failure, Selection
+from commands.failures import Carried, Failure, Selection
 from reconciliation.errors import InvalidRequest
 from reconciliation.model import Origin
 from reconciliation.replays import replayed
@@ -78,9 +78,10 @@ class Planner:
         try:
             replayed(failure.record, self._topic)
         except InvalidRequest as error:
+            why = "it is no failed event of this job" if failure.carried is Carried.FOREIGN else str(error)
             self._refused_count += 1
             if len(self._refused) < MOST_LISTED:
-                self._refused.append(Refused(failure.without_value(), str(error)))
+                self._refused.append(Refused(failure.without_value(), why))
             return
         if self._was_seen(failure.first):
             self._repeats += 1
