@@ -25,10 +25,13 @@ class EventPublisher:
     """Publishes through one producer a process, made at first use; several threads may publish at once.
 
     `timeout` is in seconds: how long Kafka may take to confirm an event. `max_bytes` is the largest record, with key,
-    headers and the protocol's overhead, that the producer takes.
+    headers and the protocol's overhead, that the producer takes. `quiet` keeps Kafka's client from telling on standard
+    error of every connection that breaks, where whoever publishes tells people of the outcome.
     """
 
-    def __init__(self, bootstrap_servers: str, timeout: float, max_bytes: int = 1_000_000) -> None:
+    def __init__(
+        self, bootstrap_servers: str, timeout: float, max_bytes: int = 1_000_000, *, quiet: bool = False
+    ) -> None:
         self.max_bytes = max_bytes
         self._timeout = timeout
         self._config: dict[str, str | int | float | bool] = {
@@ -47,6 +50,8 @@ class EventPublisher:
             # A topic that does not exist is named as such before the delivery timeout, and looked for again soon.
             "topic.metadata.propagation.max.ms": int(timeout * 500),
             "topic.metadata.refresh.interval.ms": 30_000,
+            # librdkafka's own default is 6
+            "log_level": 0 if quiet else 6,
         }
         self._lock = threading.Lock()
         self._link: _Link | None = None

@@ -243,7 +243,7 @@ def test_wrong_use_and_servers_that_are_away(idle: Installation) -> None:
     for settings, words in (
         ({"KAFKA_BROKER_SERVERS": f"127.0.0.1:{port}", "KAFKA_TIMEOUT": "1"}, "KAFKA_BROKER_SERVERS"),
         ({"LEDGER_REDIS_URL": f"redis://127.0.0.1:{port}/0"}, "LEDGER_REDIS_URL"),
-        ({"LMS_CASSANDRA_PORT": port, "LMS_CASSANDRA_TIMEOUT": "1"}, "Cassandra"),
+        ({"LMS_CASSANDRA_PORT": port, "LMS_CASSANDRA_TIMEOUT": "1"}, "LMS_CASSANDRA_PORT"),
     ):
         ended = idle.run_command("trace", mid, settings=settings)
         assert (ended.returncode, ended.stderr.count("\n")) == (3, 1), ended.stderr
