@@ -110,9 +110,11 @@ def _look(settings: Settings, kafka: KafkaReader, ledger: LedgerReader, watch: _
         watch.life, watch.seen = life, set()
     # in this order: what is committed was in the ledger before
     watch.committed = kafka.committed(topic)
+    pending: dict[int, list[int]] = {}
+    for partition, offset in watch.pending:
+        pending.setdefault(partition, []).append(offset)
     is_open: set[Place] = set()
-    for partition in {place[0] for place in watch.pending}:
-        offsets = [offset for number, offset in watch.pending if number == partition]
+    for partition, offsets in pending.items():
         found = ledger.open_offsets(topic.name, partition, min(offsets), max(offsets))
         is_open |= {(partition, offset) for offset in found}
     if ledger.life() != life:

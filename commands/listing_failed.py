@@ -66,9 +66,10 @@ def failed(listing: bool, limit: int | None, as_json: bool, **options: Any) -> N
     if summary.total.events == 0:
         click.echo(f"{topic.name}: no event" + ("" if wanted.is_everything else " that fits"))
         return
-    console().print(_summary_table(topic.name, summary, now_ms))
+    click.echo(topic.name)
+    console().print(_summary_table(summary, now_ms))
     if listing:
-        console().print(_list_table(latest, now_ms))
+        console().print(_list_table(latest, settings.kafka_input_topic, now_ms))
         if len(latest) < summary.total.events:
             click.echo(f"the latest {len(latest)} of {summary.total.events}; --limit or --json give more")
     click.echo(_told_retention(summary, retention, now_ms))
@@ -92,45 +93,51 @@ def _latest(events: Iterable[Failure], most: int) -> list[Failure]:
     return heapq.nlargest(most, (failure.without_value() for failure in events), key=age)
 
 
-def _summary_table(topic: str, summary: Summary, now_ms: int) -> Any:
+def _summary_table(summary: Summary, now_ms: int) -> Any:
     rows = [
         (reason, count.events, _when(count.oldest_ms, now_ms), _when(count.newest_ms, now_ms))
         for reason, count in [*summary.rows(), ("all", summary.total)]
     ]
-    return table(["reason", "events", "oldest", "newest"], rows, title=topic)
+    return table(["reason", "events", "oldest", "newest"], rows)
 
 
-def _list_table(failures: Iterable[Failure], now_ms: int) -> Any:
+def _list_table(failures: Iterable[Failure], usual_topic: str, now_ms: int) -> Any:
     rows = [
         (
-            _when(failure.failed_ms, now_ms),
+            f"{format_span(now_ms - failure.failed_ms)} ago",
             failure.reason,
             "" if failure.attempts is None else failure.attempts,
             failure.user_id or "",
             failure.course_id or "",
             failure.batch_id or "",
-            _place(failure.origin) + (" (sent again)" if failure.is_replay else ""),
-            failure.error,
-            _told_original(failure),
+            _told_origin(failure, usual_topic),
+            failure.error if failure.carried is Carried.FIELDS else f"{failure.error} ({_told_original(failure)})",
         )
         for failure in failures
     ]
-    columns = ["failed", "reason", "attempts", "user", "course", "batch", "original", "error", "carried"]
-    return table(columns, rows)
+    return table(["failed", "reason", "attempts", "user", "course", "batch", "original", "error"], rows)
 
 
 def _told_original(failure: Failure) -> str:
     if failure.carried is Carried.CUT:
         return f"cut: {failure.size} bytes, and only the start is left"
-    return f"{failure.carried}: {failure.start}" if failure.start else str(failure.carried)
+    if failure.carried in (Carried.TEXT, Carried.BYTES):
+        return f"the original {failure.carried}: {failure.start}"
+    return str(failure.carried)
+
+
+def _told_origin(failure: Failure, usual_topic: str) -> str:
+    """Give the place that the request had; its topic is told where it is another than the input topic is now."""
+    origin = failure.origin
+    if origin is None:
+        return ""
+    place = f"{origin.partition}@{origin.offset}"
+    told = place if origin.topic == usual_topic else f"{origin.topic}/{place}"
+    return f"{told} (sent again)" if failure.is_replay else told
 
 
 def _when(moment_ms: int, now_ms: int) -> str:
     return f"{format_moment(moment_ms)} ({format_span(now_ms - moment_ms)} ago)"
-
-
-def _place(origin: Origin | None) -> str:
-    return "" if origin is None else f"{origin.topic}/{origin.partition}@{origin.offset}"
 
 
 def _told_retention(summary: Summary, retention: Retention, now_ms: int) -> str:

@@ -31,13 +31,14 @@ def parse_moment(text: str, now: datetime) -> datetime:
     return moment
 
 
-def format_moment(moment_ms: int) -> str:
-    """Write a time (ms since 1970) as operators read and give it: 2026-01-31T14:30:05Z."""
+def format_moment(moment_ms: int, *, exact: bool = False) -> str:
+    """Write a time (ms since 1970) as operators read and give it: 2026-01-31T14:30:05Z; `exact` to the millisecond."""
     try:
-        return datetime.fromtimestamp(moment_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        moment = datetime.fromtimestamp(moment_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     except (ValueError, OverflowError, OSError):
         # what an event carries may lie beyond the year 9999
         return f"{moment_ms} ms"
+    return f"{moment}.{moment_ms % 1000:03}Z" if exact else f"{moment}Z"
 
 
 def format_span(span_ms: int) -> str:

@@ -36,7 +36,8 @@ def print_plan(plan: Plan, source: str, target: str) -> None:
     """Say what is sent by reason, and what is not and why."""
     if len(plan):
         rows = [*plan.reasons.items(), ("all", len(plan))]
-        console().print(table(["reason", "to send"], rows, title=f"{source} → {target}"))
+        click.echo(f"from {source} to {target}")
+        console().print(table(["reason", "to send"], rows))
     else:
         click.echo("nothing to send")
     for count, what in (

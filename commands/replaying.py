@@ -1,6 +1,7 @@
 """`replay`: sends what was given up to the input topic again."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from commands.sending import send_in_batches
 from commands.servers import open_publisher, read_kafka, read_settings
 from commands.terminal import examples, json_option, print_json
 from commands.topics import KafkaReader, Span, failed_topic, input_topic
-from reconciliation.errors import EventTooLarge, ReconciliationError
+from reconciliation.errors import EventTooLarge, InvalidRequest, ReconciliationError
 from reconciliation.model import OutgoingEvent
 from reconciliation.publisher import EventPublisher
 from reconciliation.replays import replayed
@@ -91,7 +92,9 @@ def _originals(kafka: KafkaReader, span: Span, plan: Plan, target: str) -> Itera
     picked = Picked(plan)
     for record in kafka.read(span):
         if picked.holds(record.origin):
-            yield read_failure(record), replayed(record, target)
+            # what was picked could be had back; if it can't now, the topic was made anew meanwhile
+            with suppress(InvalidRequest):
+                yield read_failure(record), replayed(record, target)
 
 
 def _send(

@@ -95,11 +95,16 @@ def request(
                 new_request(enrolment, topic.name, time.time_ns() // 1_000_000, uuid.uuid4())
                 for enrolment in enrolments()
             )
-            for batch in _send(publisher, events, total):
-                if wait is not None:
-                    sent += batch
-                if wait is None or not as_json:
-                    _print_sent(batch, as_json=as_json)
+            try:
+                for batch in _send(publisher, events, total):
+                    if wait is not None:
+                        sent += batch
+                    if wait is None or not as_json:
+                        _print_sent(batch, as_json=as_json)
+            except (NotDone, ServerAway):
+                if wait is not None and as_json:
+                    _print_sent(sent, as_json=True)
+                raise
         if not as_json:
             click.echo(f"sent {total} to {topic.name}")
         if wait is None:

@@ -1,9 +1,9 @@
 """Finds on Kafka, in the ledger and in Cassandra what belongs to a mid."""
 
+import heapq
 import json
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bridge.positions import Committed
@@ -38,28 +38,36 @@ class Servers:
     rows: CurrentRows
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The latest of the records that fit, and how many earlier ones there are."""
+
+    records: tuple[Record, ...] = ()
+    earlier: int = 0
+
+
 def search(servers: Servers, mid: str, since_ms: int) -> Trace | None:
     """Find everything that belongs to this mid, from `since_ms` (ms since 1970) on; None where nothing carries it.
 
     Raises ServerAway, LedgerUnavailable, StoreUnavailable and what the readers raise besides.
     """
-    settings = servers.settings
-    records = [] if mid.startswith(_AUDIT_PREFIX) else _records_with(servers, input_topic(settings), mid, since_ms)
+    found = _Found() if mid.startswith(_AUDIT_PREFIX) else _requests_with(servers, mid, since_ms)
     event, learner = None, None
-    if not records:
-        found = _event_with(servers, mid, since_ms)
-        if found is None:
+    if not found.records:
+        known = _event_with(servers, mid, since_ms)
+        if known is None:
             return None
-        event, learner = found
-        records = _records_of(servers, learner, since_ms)
-    requests = _requests(servers, records, since_ms)
+        event, learner = known
+        found = _requests_of(servers, learner, since_ms)
+    requests = _requests(servers, found.records, since_ms)
     keys = {learner: None} if learner is not None else {}
     keys |= {request.enrolment: None for request in requests if request.enrolment is not None}
-    return Trace(mid, event, tuple(requests), tuple(_enrolment(servers, key) for key in keys if key is not None))
+    enrolments = tuple(_enrolment(servers, key) for key in keys)
+    return Trace(mid, event, tuple(requests), enrolments, found.earlier)
 
 
-def _records_with(servers: Servers, topic: Topic, mid: str, since_ms: int) -> list[Record]:
-    """Find the latest records that carry this mid, those that are no JSON but hold it included."""
+def _requests_with(servers: Servers, mid: str, since_ms: int) -> _Found:
+    """Find the records that carry this mid, those that are no JSON but hold it included."""
 
     def carries(record: Record) -> bool:
         try:
@@ -67,11 +75,11 @@ def _records_with(servers: Servers, topic: Topic, mid: str, since_ms: int) -> li
         except InvalidRequest:
             return True
 
-    return _latest(servers, topic, mid, since_ms, carries)
+    return _latest(servers, mid, since_ms, carries)
 
 
-def _records_of(servers: Servers, learner: EnrolmentKey, since_ms: int) -> list[Record]:
-    """Find the latest requests for this enrolment."""
+def _requests_of(servers: Servers, learner: EnrolmentKey, since_ms: int) -> _Found:
+    """Find the requests for this enrolment."""
 
     def is_theirs(record: Record) -> bool:
         try:
@@ -80,16 +88,22 @@ def _records_of(servers: Servers, learner: EnrolmentKey, since_ms: int) -> list[
             return False
         return not isinstance(parsed, Skip) and parsed.enrolment == learner
 
-    return _latest(servers, input_topic(servers.settings), learner.user_id, since_ms, is_theirs)
+    return _latest(servers, learner.user_id, since_ms, is_theirs)
 
 
-def _latest(servers: Servers, topic: Topic, text: str, since_ms: int, fits: Callable[[Record], bool]) -> list[Record]:
-    found: deque[Record] = deque(maxlen=MOST_REQUESTS)
-    span = servers.kafka.span(topic, since_ms)
+def _latest(servers: Servers, text: str, since_ms: int, fits: Callable[[Record], bool]) -> _Found:
+    """Find the latest records on the input topic that hold this text and fit, the oldest of them first."""
+    span = servers.kafka.span(input_topic(servers.settings), since_ms)
+    # (time, number) tells which of them are the latest; the number keeps records from being compared
+    latest: list[tuple[int, int, Record]] = []
+    count = 0
     for record in _read(servers.kafka, span, text):
         if fits(record):
-            found.append(record)
-    return sorted(found, key=lambda record: record.origin.timestamp_ms)
+            count += 1
+            heapq.heappush(latest, (record.origin.timestamp_ms, count, record))
+            if len(latest) > MOST_REQUESTS:
+                heapq.heappop(latest)
+    return _Found(tuple(record for _, _, record in sorted(latest)), count - len(latest))
 
 
 def _read(kafka: KafkaReader, span: Span, text: str) -> Iterator[Record]:
@@ -99,8 +113,7 @@ def _read(kafka: KafkaReader, span: Span, text: str) -> Iterator[Record]:
         yield from kafka.read(span, tuple(forms), progress.advance)
 
 
-def _requests(servers: Servers, records: Iterable[Record], since_ms: int) -> list[TracedRequest]:
-    records = list(records)
+def _requests(servers: Servers, records: Sequence[Record], since_ms: int) -> list[TracedRequest]:
     if not records:
         return []
     settings = servers.settings

@@ -50,12 +50,16 @@ class TracedEnrolment:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Everything that was found for a mid; `event` is what it names where that is no request."""
+    """Everything that was found for a mid; `event` is what it names where that is no request.
+
+    `earlier` counts the records that were found too and not followed, for there were so many.
+    """
 
     mid: str
     event: Announcement | None
     requests: tuple[TracedRequest, ...]
     enrolments: tuple[TracedEnrolment, ...]
+    earlier: int = 0
 
     def row_of(self, request: TracedRequest) -> CurrentEnrolment | None:
         """Give the row of a request's enrolment."""
@@ -101,6 +105,8 @@ def timeline(trace: Trace) -> list[Moment]:
 def statements(trace: Trace) -> list[str]:
     """Say in a sentence each what became of every request, and of what its enrolment owes."""
     told = [f"{place(request.origin)}: {_told_request(trace, request)}" for request in trace.requests]
+    if trace.earlier:
+        told.append(f"{trace.earlier} earlier records were found too; only the latest are followed")
     for enrolment in trace.enrolments:
         told += _told_enrolment(enrolment)
     if trace.event is not None:

@@ -60,7 +60,7 @@ def _print(found: Trace) -> None:
     for enrolment in found.enrolments:
         key = enrolment.enrolment
         click.echo(printable(f"learner {key.user_id}, course {key.course_id}, batch {key.batch_id}"))
-    rows = [(format_moment(moment.at_ms), moment.what) for moment in timeline(found)]
+    rows = [(format_moment(moment.at_ms, exact=True), moment.what) for moment in timeline(found)]
     console().print(table(["time", "what"], rows))
     for line in statements(found):
         click.echo(printable(line))
@@ -73,6 +73,7 @@ def _as_json(found: Trace, since_ms: int) -> dict[str, object]:
         "since": since_ms,
         "event": None if event is None else asdict(event),
         "requests": [_request(request) for request in found.requests],
+        "earlierRequests": found.earlier,
         "enrolments": [_enrolment(enrolment) for enrolment in found.enrolments],
         "timeline": [asdict(moment) for moment in timeline(found)],
         "statements": statements(found),

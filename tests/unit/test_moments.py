@@ -44,6 +44,10 @@ def test_a_moment_is_written_so_that_it_can_be_given_again(moment_ms: int, text:
     assert format_moment(moment_ms) == text
 
 
+def test_a_moment_may_be_written_to_the_millisecond() -> None:
+    assert format_moment(1_683_556_693_075, exact=True) == "2023-05-08T14:38:13.075Z"
+
+
 @pytest.mark.parametrize(
     ("span_ms", "text"),
     [

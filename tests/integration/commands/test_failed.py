@@ -182,7 +182,7 @@ def test_originals_that_are_no_json_object_are_shown_as_they_are(idle: Installat
     assert "it had no value" in table
     assert "cut: 300000 bytes, and only the start is left" in table
     assert "(no failed event) │ 1 " in table
-    assert f"{idle.input_topic}/0@9 (sent again)" in table
+    assert "│ 0@9 (sent again) │" in table
 
 
 def test_it_says_when_kafka_drops_the_oldest(idle: Installation) -> None:

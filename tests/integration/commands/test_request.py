@@ -18,6 +18,8 @@ from tests.support.checks import check_announced_once
 from tests.support.events import sync_event
 from tests.support.installation import Installation, new_learner, unique
 from tests.support.kafka import TopicReader
+from tests.support.kafka_proxy import KafkaProxy, Question, produce_to
+from tests.support.relay import Treatment
 from tests.support.tables import Learner
 from tests.support.waiting import wait_until
 
@@ -233,6 +235,33 @@ def test_a_kafka_that_is_away_is_told_in_one_line(idle: Installation) -> None:
     assert "does not answer" in ended.stderr
     assert "kafka.broker-servers (KAFKA_BROKER_SERVERS)" in ended.stderr
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("wait", [(), ("--wait",)])
+def test_a_kafka_that_takes_no_more_ends_it_with_the_count(
+    idle: Installation, requests: TopicReader, wait: tuple[str, ...]
+) -> None:
+    content = b"user,course,batch\n" + b"".join(b"user-%d,c,b\n" % number for number in range(1_200))
+    with KafkaProxy(idle.ports.kafka) as proxy:
+        first: list[int] = []
+
+        def later(question: Question) -> bool:
+            # the first requests to produce go through
+            if produce_to(idle.input_topic)(question):
+                first.append(1)
+                return len(first) > 3
+            return False
+
+        proxy.fault(Treatment.DROP_REQUEST, later)
+        began = time.monotonic()
+        settings = {"KAFKA_BROKER_SERVERS": proxy.bootstrap, "KAFKA_TIMEOUT": "3"}
+        ended = run(idle, "request", "--file", "-", "--json", *wait, stdin=content, settings=settings)
+        assert time.monotonic() - began < 40
+    assert ended.returncode == 3
+    assert ended.stderr.count("\n") == 1
+    confirmed = [it["user"] for it in lines(ended.stdout)]
+    assert f"; {len(confirmed)} of 1200 were sent and confirmed, and " in ended.stderr
+    assert {user.encode() for user in confirmed} <= {record.key for record in requests.records()}
 
 
 def test_a_topic_that_is_not_there_is_told_in_one_line(idle: Installation) -> None:

@@ -212,6 +212,18 @@ def test_a_mid_among_three_hundred_thousand_records_is_found_quickly(idle: Insta
     assert ended.stderr.count("\n") == 1
 
 
+def test_of_many_with_one_mid_the_latest_are_followed(idle: Installation) -> None:
+    learner = new_learner()
+    value = encoded({**sync_event(learner), "mid": "LP.1.many"})
+    for _ in range(2):
+        idle.send_records([(b"%d" % number, value) for number in range(15)])
+    found = traced(idle, "LP.1.many")
+    assert (len(found["requests"]), found["earlierRequests"]) == (20, 10)
+    times = [request["place"]["timestamp_ms"] for request in found["requests"]]
+    assert times == sorted(times)
+    assert "10 earlier records were found too; only the latest are followed" in idle.operate("trace", "LP.1.many")
+
+
 def test_what_is_older_than_asked_for_is_not_looked_at(idle: Installation) -> None:
     mid = ask(idle, new_learner())
     wait_until("some seconds are over", lambda: idle.run_command("trace", mid, "--since", "1s").returncode == 1)
