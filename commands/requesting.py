@@ -74,7 +74,7 @@ def request(
 ) -> None:
     """Ask for a sync of one learner's enrolment, or of many, with the event that the course service sends.
 
-    Prints the mid of each; `trace` finds it again. Nothing is sent unless every line of a file is good. With --wait it
+    Prints the mid of each; `trace` follows it later. Nothing is sent unless every line of a file is good. With --wait it
     is done when every request has ended and none was given up. JSON is an object a line, with --wait printed at the
     end.
     """

@@ -146,6 +146,9 @@ def test_what_transactions_leave_out_at_the_end_does_not_hold_it_up(
     began = time.monotonic()
     assert values(reader.read(span)) == [value for _, value in numbered(0, 12)]
     assert time.monotonic() - began < 10
+    # what follows such a gap is beyond the end
+    sender.send(numbered(100, 20))
+    assert values(reader.read(span)) == [value for _, value in numbered(0, 12)]
 
 
 def test_a_partition_whose_beginning_went_goes_on_at_what_is_left(
