@@ -20,7 +20,7 @@ from commands.servers import open_publisher, read_kafka, read_ledger, read_setti
 from commands.sync_requests import NewRequest, checked_id, new_request
 from commands.terminal import console, examples, json_option, print_json_line, table
 from commands.topics import failed_topic, input_topic
-from reconciliation.errors import ReconciliationError
+from reconciliation.errors import EventTooLarge, ReconciliationError
 from reconciliation.model import EnrolmentKey, Origin, OutgoingEvent
 from reconciliation.publisher import EventPublisher
 
@@ -74,9 +74,8 @@ def request(
 ) -> None:
     """Ask for a sync of one learner's enrolment, or of many, with the event that the course service sends.
 
-    Prints the mid of each; `trace` follows it later. Nothing is sent unless every line of a file is good. With --wait it
-    is done when every request has ended and none was given up. JSON is an object a line, with --wait printed at the
-    end.
+    Prints the mid of each, for `trace`. Nothing is sent unless every line of a file is good. With --wait it is done
+    when every request has ended and none was given up. JSON is an object a line, with --wait printed at the end.
     """
     enrolments, total = _enrolments(user_id, course_id, batch_id, file)
     settings = read_settings()
@@ -192,7 +191,8 @@ def _send(
             with progress.hidden():
                 yield sent
             if problems:
-                raise ServerAway(
+                ending = NotDone if isinstance(problems[0], EventTooLarge) else ServerAway
+                raise ending(
                     f"{problems[0]}; {confirmed} of {total} were sent and confirmed, and {len(problems)} more may have "
                     "been; send the others again: a request that comes twice does no harm"
                 )

@@ -1,6 +1,7 @@
 """`request`: the course service's event, sent for one learner or many and followed to its end."""
 
 import json
+import random
 import re
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from tests.integration.conftest import MakeInstallation
 from tests.support.checks import check_announced_once
 from tests.support.events import sync_event
 from tests.support.installation import Installation, new_learner, unique
-from tests.support.kafka import TopicReader
+from tests.support.kafka import TopicReader, limit_messages
 from tests.support.kafka_proxy import KafkaProxy, Question, produce_to
 from tests.support.relay import Treatment
 from tests.support.tables import Learner
@@ -262,6 +263,17 @@ def test_a_kafka_that_takes_no_more_ends_it_with_the_count(
     confirmed = [it["user"] for it in lines(ended.stdout)]
     assert f"; {len(confirmed)} of 1200 were sent and confirmed, and " in ended.stderr
     assert {user.encode() for user in confirmed} <= {record.key for record in requests.records()}
+
+
+def test_an_id_too_large_for_the_topic_is_told(idle: Installation, requests: TopicReader) -> None:
+    limit_messages(idle.ports.bootstrap, idle.input_topic, 5_000)
+    noise = random.Random(3).randbytes(5_000).hex()
+    content = f"user,course,batch\n{noise},c,b\n".encode()
+    ended = run(idle, "request", "--file", "-", stdin=content)
+    assert ended.returncode == 1
+    assert "does not take an event of this size" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert requests.records() == []
 
 
 def test_a_topic_that_is_not_there_is_told_in_one_line(idle: Installation) -> None:
