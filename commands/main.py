@@ -5,9 +5,13 @@ import click
 from commands.check import check
 from commands.endings import EXIT_CODES
 from commands.explaining import explain
+from commands.listing_failed import failed
+from commands.replaying import replay
+from commands.requesting import request
 from commands.resuming import resume
 from commands.rewinding import rewind
 from commands.shadowing import shadow
+from commands.tracing import trace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
@@ -18,5 +22,5 @@ def main() -> None:
     """
 
 
-for _command in (check, explain, resume, rewind, shadow):
+for _command in (check, explain, failed, replay, request, resume, rewind, shadow, trace):
     main.add_command(_command)

@@ -1,11 +1,19 @@
 """What a command works with: its settings, and its ways to the servers, each closed when its block ends."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from commands.endings import ServerAway
+from commands.topics import KafkaReader
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
+from ledger.reading import LedgerReader
+from reconciliation.current_rows import CurrentRows
+from reconciliation.errors import StoreUnavailable
+from reconciliation.from_settings import store_config
 from reconciliation.logs import configure_logging
+from reconciliation.publisher import EventPublisher
 from reconciliation.settings import Settings, process_settings
 
 
@@ -27,3 +35,51 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+@contextmanager
+def read_ledger(settings: Settings) -> Iterator[LedgerReader]:
+    """Give a look at the ledger that changes nothing."""
+    reader = LedgerReader(ledger_config(settings))
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@contextmanager
+def read_kafka(settings: Settings) -> Iterator[KafkaReader]:
+    """Give a connection to Kafka that only reads."""
+    reader = KafkaReader(settings)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@contextmanager
+def open_publisher(settings: Settings) -> Iterator[EventPublisher]:
+    """Give a way to send events to Kafka; at its end what still waits is sent, for a few seconds at most."""
+    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout, quiet=True)
+    try:
+        yield publisher
+    finally:
+        publisher.close()
+
+
+@contextmanager
+def read_rows(settings: Settings) -> Iterator[CurrentRows]:
+    """Give a connection to Cassandra that only reads. Raises ServerAway and SettingsError."""
+    # what goes wrong is told in one line; the driver would say it beforehand, and at length
+    logging.getLogger("cassandra").setLevel(logging.CRITICAL)
+    try:
+        rows = CurrentRows(store_config(settings))
+    except StoreUnavailable as error:
+        raise ServerAway(
+            f"{error}; is it up, and do lms-cassandra.host (LMS_CASSANDRA_HOST) and lms-cassandra.port "
+            "(LMS_CASSANDRA_PORT) name it?"
+        ) from error
+    try:
+        yield rows
+    finally:
+        rows.close()

@@ -19,6 +19,11 @@ def completion_mid(completion: Completion) -> str:
     return f"LP.{completion.completed_on_ms}.{_announcement_id('certificate', completion)}"
 
 
+def audit_mid(completion: Completion) -> str:
+    """Give the audit event's mid."""
+    return f"LP.AUDIT.{_announcement_id('audit', completion)}"
+
+
 def certificate_event(completion: Completion, topic: str, now_ms: int) -> OutgoingEvent:
     """Give the event that asks for the learner's certificate; `now_ms` is the time of sending.
 
@@ -65,7 +70,7 @@ def audit_event(completion: Completion, topic: str, channel: str, now_ms: int) -
             "ets": now_ms,
             "ver": "3.0",
             "syncts": now_ms,
-            "mid": f"LP.AUDIT.{_announcement_id('audit', completion)}",
+            "mid": audit_mid(completion),
             "tags": [],
             "actor": {"id": enrolment.user_id, "type": "User"},
             "edata": {"props": ["status", "completedon"], "type": "enrol-complete"},

@@ -20,7 +20,9 @@ JOB_NAME = "enrolment-reconciliation"
 CARRIED_BYTES = 64 * 1024
 
 _OURS = ("jobName", "failInfo")
-_ORIGIN_HEADERS = ("original-topic", "original-partition", "original-offset", ORIGINAL_TIMESTAMP_HEADER)
+
+#: Name the topic, partition, offset and timestamp of the record that was given up.
+ORIGIN_HEADERS = ("original-topic", "original-partition", "original-offset", ORIGINAL_TIMESTAMP_HEADER)
 
 # More than Kafka's own framing of a message and its batch takes (KIP-98's record format, below 150 bytes).
 _MARGIN_BYTES = 1024
@@ -59,7 +61,7 @@ def failed_event(record: Record, failure: FinalFailure, topic: str, max_bytes: i
         "failedAt": failure.failed_at_ms,
     }
     origin = _origin_headers(record.origin)
-    own = tuple((name, value) for name, value in record.headers if name not in _ORIGIN_HEADERS)
+    own = tuple((name, value) for name, value in record.headers if name not in ORIGIN_HEADERS)
     whole = _whole(record.value, fail_info)
     if len(whole) <= _room(record.key, own + origin, max_bytes):
         return OutgoingEvent(topic, record.key, whole, own + origin)
@@ -171,7 +173,7 @@ def _json(content: Mapping[str, object]) -> bytes:
 
 def _origin_headers(origin: Origin) -> tuple[tuple[str, bytes], ...]:
     values = (origin.topic, origin.partition, origin.offset, origin.timestamp_ms)
-    return tuple((name, str(value).encode("utf-8")) for name, value in zip(_ORIGIN_HEADERS, values, strict=True))
+    return tuple((name, str(value).encode("utf-8")) for name, value in zip(ORIGIN_HEADERS, values, strict=True))
 
 
 def _room(key: bytes | None, headers: tuple[tuple[str, bytes | None], ...], max_bytes: int) -> int:

@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from reconciliation.errors import EventTooLarge, PublishFailed, ReconciliationError
-from reconciliation.model import OutgoingEvent
+from reconciliation.model import Origin, OutgoingEvent
 
 log = structlog.get_logger(__name__)
 
@@ -25,10 +25,13 @@ class EventPublisher:
     """Publishes through one producer a process, made at first use; several threads may publish at once.
 
     `timeout` is in seconds: how long Kafka may take to confirm an event. `max_bytes` is the largest record, with key,
-    headers and the protocol's overhead, that the producer takes.
+    headers and the protocol's overhead, that the producer takes. `quiet` keeps Kafka's client from telling on standard
+    error of every connection that breaks, where whoever publishes tells people of the outcome.
     """
 
-    def __init__(self, bootstrap_servers: str, timeout: float, max_bytes: int = 1_000_000) -> None:
+    def __init__(
+        self, bootstrap_servers: str, timeout: float, max_bytes: int = 1_000_000, *, quiet: bool = False
+    ) -> None:
         self.max_bytes = max_bytes
         self._timeout = timeout
         self._config: dict[str, str | int | float | bool] = {
@@ -47,6 +50,8 @@ class EventPublisher:
             # A topic that does not exist is named as such before the delivery timeout, and looked for again soon.
             "topic.metadata.propagation.max.ms": int(timeout * 500),
             "topic.metadata.refresh.interval.ms": 30_000,
+            # librdkafka's own default is 6
+            "log_level": 0 if quiet else 6,
         }
         self._lock = threading.Lock()
         self._link: _Link | None = None
@@ -58,6 +63,10 @@ class EventPublisher:
         The result is aligned with `events`: None where Kafka confirmed the event, else EventTooLarge or
         PublishFailed. An event that was not confirmed may arrive nevertheless.
         """
+        return [report if isinstance(report, ReconciliationError) else None for report in self.place(events)]
+
+    def place(self, events: Sequence[OutgoingEvent]) -> list[Origin | ReconciliationError]:
+        """Do as `publish` does, and say of each event that Kafka confirmed where it lies."""
         deadline = time.monotonic() + self._timeout + _GRACE_SECONDS
         link = self._current()
         reports = _Reports(events)
@@ -119,8 +128,8 @@ class _Link:
     def produce(self, event: OutgoingEvent, reports: "_Reports", at: int, deadline: float) -> None:
         """Hand one event to the producer; while its queue is full, wait until `deadline`."""
 
-        def report(error: KafkaError | None, _message: Message) -> None:
-            reports.settle(at, error)
+        def report(error: KafkaError | None, message: Message) -> None:
+            reports.settle(at, error or _origin(message))
 
         while True:
             try:
@@ -160,17 +169,18 @@ class _Reports:
     def __init__(self, events: Sequence[OutgoingEvent]) -> None:
         self.is_spent = False
         self._events = events
-        self._results: dict[int, ReconciliationError | None] = {}
+        self._results: dict[int, Origin | ReconciliationError] = {}
         self._changed = threading.Condition()
 
-    def settle(self, at: int, error: KafkaError | None) -> None:
-        result = None if error is None else _translated(error, self._events[at].topic)
+    def settle(self, at: int, answer: Origin | KafkaError) -> None:
+        error = answer if isinstance(answer, KafkaError) else None
+        result = answer if isinstance(answer, Origin) else _translated(answer, self._events[at].topic)
         with self._changed:
             self.is_spent = self.is_spent or (error is not None and (error.fatal() or error.code() in _OUT_OF_TIME))
             self._results[at] = result
             self._changed.notify()
 
-    def wait(self, deadline: float) -> list[ReconciliationError | None]:
+    def wait(self, deadline: float) -> list[Origin | ReconciliationError]:
         with self._changed:
             self._changed.wait_for(
                 lambda: len(self._results) == len(self._events), max(0.0, deadline - time.monotonic())
@@ -186,3 +196,8 @@ def _translated(error: KafkaError, topic: str) -> ReconciliationError:
     if error.code() in _TOO_LARGE:
         return EventTooLarge(f"topic {topic} does not take an event of this size: {error.str()}")
     return PublishFailed(f"Kafka did not confirm an event for topic {topic}: {error.str()}")
+
+
+def _origin(message: Message) -> Origin:
+    _, timestamp_ms = message.timestamp()
+    return Origin(message.topic() or "", message.partition() or 0, message.offset() or 0, timestamp_ms)

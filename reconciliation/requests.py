@@ -15,7 +15,8 @@ from reconciliation.model import EnrolmentKey, Origin, Record, SyncRequest
 
 ACTION = "user-enrolment-sync"
 
-#: A record with this header may have been answered before: it was sent again by `replay`.
+#: A record with this header may have been answered before: it was sent again by `replay`. Its value is a JSON array:
+#: topic, partition, offset and timestamp of the record as it was first sent (reconciliation/replays.py).
 REPEATED_HEADER = "enrolment-reconciliation-repeated"
 
 #: When a record that is sent again was sent first, in milliseconds; failed events carry it.

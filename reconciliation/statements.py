@@ -157,3 +157,25 @@ def users_consumption_text(tables: Tables) -> str:
 def certificate_templates_text(tables: Tables) -> str:
     """Read a batch's certificate templates from the course service's own table; course and batch are bound."""
     return f"SELECT cert_templates FROM {tables.keyspace}.{BATCH_TABLE} WHERE courseid = ? AND batchid = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentTexts:
+    """What people are shown of a learner's rows; workers read none of it. The comment names what is bound."""
+
+    read_current_enrolment: str  # user, course, batch
+    read_current_aggregate: str  # activity_type, activity_id, user, context_id
+
+
+def current_texts(tables: Tables) -> CurrentTexts:
+    """Return the reads of a learner's rows as they are now."""
+    return CurrentTexts(
+        read_current_enrolment=(
+            "SELECT status, progress, toUnixTimestamp(completedon), toUnixTimestamp(datetime), active "
+            f"FROM {tables.keyspace}.{tables.enrolments} WHERE userid = ? AND courseid = ? AND batchid = ?"
+        ),
+        read_current_aggregate=(
+            f"SELECT aggregates, agg_last_updated FROM {tables.keyspace}.{tables.aggregates} "
+            "WHERE activity_type = ? AND activity_id = ? AND user_id = ? AND context_id = ?"
+        ),
+    )

@@ -18,7 +18,7 @@ from devstack.ports import Ports
 from devstack.stack import Stack
 from devstack.topics import create_topics
 from reconciliation.errors import EventTooLarge, PublishFailed
-from reconciliation.model import OutgoingEvent
+from reconciliation.model import Origin, OutgoingEvent
 from reconciliation.publisher import EventPublisher
 from tests.support.kafka_proxy import KafkaProxy
 from tests.support.processes import REPOSITORY
@@ -261,3 +261,17 @@ def test_a_forked_child_makes_a_producer_of_its_own(ports: Ports, topic: str) ->
 
 def test_the_probe_answers(make_publisher: MakePublisher) -> None:
     make_publisher().probe()
+
+
+def test_it_says_where_each_event_lies(make_publisher: MakePublisher, ports: Ports, topic: str) -> None:
+    events = [event(topic, str(number).encode(), str(number).encode()) for number in range(20)]
+    too_large = event(topic, os.urandom(200_000))
+    reports = make_publisher(max_bytes=150_000).place([*events, too_large])
+    assert isinstance(reports.pop(), EventTooLarge)
+    places = {(report.topic, report.partition, report.offset) for report in reports if isinstance(report, Origin)}
+    messages = consume(ports, topic, 20)
+    assert places == {(message.topic(), message.partition(), message.offset()) for message in messages}
+    timestamps = {int(message.value() or b""): message.timestamp()[1] for message in messages}
+    assert [report.timestamp_ms for report in reports if isinstance(report, Origin)] == [
+        timestamps[number] for number in range(20)
+    ]
