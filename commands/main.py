@@ -2,7 +2,11 @@
 
 import click
 
+from commands.draining import drain
 from commands.endings import EXIT_CODES
+from commands.forgetting import forget
+from commands.pausing import pause
+from commands.pending import pending
 from commands.resuming import resume
 from commands.rewinding import rewind
 
@@ -15,5 +19,5 @@ def main() -> None:
     """
 
 
-for _command in (resume, rewind):
+for _command in (drain, forget, pause, pending, resume, rewind):
     main.add_command(_command)

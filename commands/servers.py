@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ledger.config import ledger_config
+from ledger.connection import LedgerConnection
 from ledger.ledger import Ledger
+from ledger.operations import Operations
 from reconciliation.logs import configure_logging
 from reconciliation.settings import Settings, process_settings
 
@@ -27,3 +29,13 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+@contextmanager
+def open_operations(settings: Settings) -> Iterator[Operations]:
+    """Give the operators' way to that ledger; it asks its server nothing yet."""
+    operations = Operations(LedgerConnection(ledger_config(settings)))
+    try:
+        yield operations
+    finally:
+        operations.close()

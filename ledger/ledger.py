@@ -256,7 +256,7 @@ class Ledger:
     def is_paused(self) -> str | None:
         """Say in one line why nothing is accepted, since an operator wants it so; None where it is."""
         with translated():
-            stops = self._redis.hmget(self._prefix + "paused", _STOPS)
+            stops: Any = self._redis.hmget(self._prefix + "paused", _STOPS)
         return _stopped(stops) or None
 
     def failures_held_ms(self) -> int:

@@ -141,8 +141,8 @@ class Survey:
     #: How many entries of a state, a course and a cause there are.
     by_cause: Counter[tuple[EntryState, str, str]] = field(default_factory=Counter)
     oldest_ms: int | None = None
-    #: The latest time at which one of them is sent again.
-    latest_next_ms: int | None = None
+    #: When the last entry of such a kind is sent again, where it is known.
+    latest_next_ms: dict[tuple[EntryState, str, str], int] = field(default_factory=dict)
     _oldest: list[tuple[int, str, OpenEntry]] = field(default_factory=list)
 
     def add(self, entry: OpenEntry) -> None:
@@ -150,11 +150,12 @@ class Survey:
         self.entries += 1
         self.requests += 1 + entry.collapsed
         self.by_state[entry.state] += 1
-        self.by_cause[entry.state, entry.enrolment.course_id, entry.cause] += 1
+        kind = entry.state, entry.enrolment.course_id, entry.cause
+        self.by_cause[kind] += 1
         if self.oldest_ms is None or entry.accepted_ms < self.oldest_ms:
             self.oldest_ms = entry.accepted_ms
         if entry.next_ms is not None:
-            self.latest_next_ms = max(self.latest_next_ms or 0, entry.next_ms)
+            self.latest_next_ms[kind] = max(self.latest_next_ms.get(kind, 0), entry.next_ms)
         # a heap's first is its least: of these the youngest
         item = (-entry.accepted_ms, entry.entry_id, entry)
         if len(self._oldest) < self.limit:
