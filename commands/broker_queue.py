@@ -14,7 +14,7 @@ from commands.endings import ServerAway
 _CONNECT_ONCE = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0, "interval_max": 0.1}
 
 #: What a broker answers about a queue that it does not have: nothing was sent ever, or in Redis, all of it is taken.
-_NO_QUEUE = 404
+_NO_QUEUE = "404"
 
 
 class BrokerQueue:
@@ -34,7 +34,8 @@ class BrokerQueue:
             try:
                 return int(channel.queue_declare(queue=self._name, passive=True).message_count)
             except connection.channel_errors as error:
-                if getattr(error, "code", None) == _NO_QUEUE:
+                # kombu's own transports give the number as text (kombu/transport/virtual/base.py, queue_declare)
+                if str(getattr(error, "reply_code", "")) == _NO_QUEUE:
                     return 0
                 raise
             finally:
