@@ -13,8 +13,8 @@ from commands.endings import ServerAway
 #: Without a limit kombu tries for ever to connect (kombu/connection.py, Connection.default_channel).
 _CONNECT_ONCE = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0, "interval_max": 0.1}
 
-#: What a broker answers about a queue that it does not have: nothing was sent ever, or in Redis, all of it is taken.
-_NO_QUEUE = "404"
+#: What RabbitMQ answers about a queue that it does not have: no worker and no bridge has ever been there.
+_NO_QUEUE = 404
 
 
 class BrokerQueue:
@@ -28,14 +28,17 @@ class BrokerQueue:
     def length(self) -> int:
         """Count the messages that no worker has taken yet. Raises ServerAway."""
         connection = self._connection
+        # Declaring tells the length. RabbitMQ makes a queue by it unless it is passive; in Redis it makes none, and a
+        # passive one looks for the queue without our prefix and never finds it (kombu/transport/redis.py,
+        # Channel._has_queue: GlobalKeyPrefixMixin knows no EXISTS).
+        passive = connection.transport.driver_type != "redis"
         try:
             # a declaration that fails closes its channel
             channel = connection.channel()
             try:
-                return int(channel.queue_declare(queue=self._name, passive=True).message_count)
+                return int(channel.queue_declare(queue=self._name, passive=passive).message_count)
             except connection.channel_errors as error:
-                # kombu's own transports give the number as text (kombu/transport/virtual/base.py, queue_declare)
-                if str(getattr(error, "reply_code", "")) == _NO_QUEUE:
+                if getattr(error, "reply_code", None) == _NO_QUEUE:
                     return 0
                 raise
             finally:

@@ -93,8 +93,17 @@ def delete_topic(bootstrap: str, topic: str) -> None:
 
 def limit_messages(bootstrap: str, topic: str, most_bytes: int) -> None:
     """Let a topic take no message that is larger."""
+    _configure(bootstrap, topic, "max.message.bytes", most_bytes)
+
+
+def limit_retention(bootstrap: str, topic: str, keeps_ms: int) -> None:
+    """Let a topic keep its records for so long, -1 for ever."""
+    _configure(bootstrap, topic, "retention.ms", keeps_ms)
+
+
+def _configure(bootstrap: str, topic: str, name: str, value: int) -> None:
     admin = _admin(bootstrap)
-    entry = ConfigEntry("max.message.bytes", str(most_bytes), incremental_operation=AlterConfigOpType.SET)
+    entry = ConfigEntry(name, str(value), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin.incremental_alter_configs([resource])[resource].result(_LIMIT_SECONDS)
 
