@@ -33,6 +33,7 @@ class _Watch:
     open: int = 0
     messages: int = 0
     survey: Survey = field(default_factory=lambda: Survey(0))
+    is_late_told: bool = False
 
     def wait(self, limit: float) -> bool:
         """Wait up to `limit` seconds until nothing is left; says whether it is so."""
@@ -49,6 +50,7 @@ class _Watch:
                     return False
                 if passed - surveyed_at >= _SURVEYS_EVERY:
                     self.look()
+                    self.tell_late(limit - passed)
                     surveyed_at = time.monotonic() - began
                 tell(f"{self.described()} ({shown_length(limit - passed)} left)")
                 time.sleep(min(_LOOKS_EVERY, limit - passed))
@@ -58,6 +60,20 @@ class _Watch:
         self.survey = Survey(0)
         for entry in self.operations.entries():
             self.survey.add(entry)
+
+    def tell_late(self, left: float) -> None:
+        """Say once what waits for a time that lies beyond the `left` seconds."""
+        ends_ms = self.operations.now_ms() + left * 1000
+        late = {course: at for (_, course, _), at in self.survey.latest_next_ms.items() if at > ends_ms}
+        if not late or self.is_late_told:
+            return
+        self.is_late_told = True
+        course, at = max(late.items(), key=lambda it: it[1])
+        beyond = shown_length((at - ends_ms) / 1000 + left)
+        click.echo(
+            printable(f"note: requests of course {course} wait for a try in {beyond}, and nothing hurries them"),
+            err=True,
+        )
 
     def described(self) -> str:
         """Say in one line what is left."""

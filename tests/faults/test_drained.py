@@ -39,6 +39,7 @@ def test_a_redis_that_comes_up_empty_after_a_drain_owes_nothing(make_site: MakeS
     learners, _ = innocents_and(site, [], innocents=30)
     site.start()
     site.send(*learners[:20])
+    site.wait_for("some work is done", site.certificates.records, LIMIT)
     site.operate("drain", "--timeout", "50")
     certificates = len(site.certificates.records())
     site.stop(*site.processes)
@@ -66,6 +67,7 @@ def test_a_drain_that_a_broken_course_holds_up_says_so(make_site: MakeSite) -> N
     assert "RELATIONS_MISSING" in ended.stdout
     assert "retrying" in ended.stdout
     assert "1 open" in ended.stderr
+    assert "nothing hurries" in ended.stderr
     assert "acceptance stays stopped" in ended.stderr
 
     ended = site.run_command("drain", "--timeout", "0", "--json")
