@@ -155,7 +155,7 @@ class Bridge:
             self._parts.gauges.lag.set(self._input.lag())
         self._begin_partitions(identity)
         unconfirmed = self._report_failures()
-        held = self._accept()
+        held = self._accept(identity.stopped)
         self._positions.advance(self._backlog.shed())
         self._commit(now)
         if unconfirmed is not None:
@@ -203,8 +203,13 @@ class Bridge:
         self._backlog.done(confirmed)
         return next((str(report) for report in reports if report is not None), None)
 
-    def _accept(self) -> _Held | None:
-        """Bring the requests in hand into the ledger and to the broker; says why where not all of them came in."""
+    def _accept(self, stopped: str) -> _Held | None:
+        """Bring the requests in hand into the ledger and to the broker; says why where not all of them came in.
+
+        `stopped` says why none may come in, '' where they may.
+        """
+        if stopped:
+            return _Held(Hold.OPERATOR, f"{stopped}; `enrolment-reconciliation resume` goes on")
         requests = self._backlog.requests()
         if not requests:
             return None
@@ -223,7 +228,8 @@ class Bridge:
         self._parts.dispatcher.send(acceptance.tickets)
         self._backlog.done([request.record for request in requests[: acceptance.accepted]])
         log.debug("requests accepted", requests=acceptance.accepted, collapsed=acceptance.collapsed)
-        return full if acceptance.accepted < len(requests) else None
+        # one that was stopped since it was asked is told why in the next round
+        return full if acceptance.accepted < len(requests) and not acceptance.stopped else None
 
     def _commit(self, now: float) -> None:
         renew = now >= self._renew_at

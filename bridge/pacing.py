@@ -5,7 +5,7 @@ from enum import StrEnum
 
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
-#: The longest wait while the ledger is full: it empties by itself, and learners wait.
+#: The longest wait while every server is well: it ends by itself or at a word, and learners wait.
 LONGEST_WAIT_FULL = 0.5
 #: A full ledger is filled again once this share of its bound is open at most.
 RESUME_SHARE = 0.8
@@ -20,6 +20,11 @@ class Hold(StrEnum):
     KAFKA_AWAY = "Kafka does not answer"
     FAILED_TOPIC = "Kafka does not confirm failed events"
     TOO_MANY_FAILURES = "too many requests were given up of late"
+    OPERATOR = "an operator wants it so"
+
+
+#: The holds in which every server is well.
+_ALL_WELL = frozenset({Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES, Hold.OPERATOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,7 @@ class Pacing:
         if self.hold is not hold:
             self._tries = 0
         self.hold = hold
-        # these two end by themselves, and learners wait
-        longest = LONGEST_WAIT_FULL if hold in (Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES) else LONGEST_WAIT
+        longest = LONGEST_WAIT_FULL if hold in _ALL_WELL else LONGEST_WAIT
         self._try_at = now + min(FIRST_WAIT * 2 ** min(self._tries, 10), longest)
         self._tries += 1
 

@@ -12,7 +12,7 @@ from commands.endings import told
 from commands.failure_options import selected, selection, selection_options, span_of
 from commands.failures import Carried, Failure, Summary
 from commands.moments import format_moment, format_span
-from commands.retention import Retention, retention_of
+from commands.retention import Retention, read_retentions
 from commands.servers import read_kafka, read_settings
 from commands.terminal import console, examples, json_option, print_json, print_json_line, table
 from commands.topics import failed_topic
@@ -59,7 +59,7 @@ def failed(listing: bool, limit: int | None, as_json: bool, **options: Any) -> N
         for failure in latest:
             print_json_line(_described(failure, now_ms))
         return
-    retention = retention_of(settings, topic)
+    (retention,) = read_retentions(settings, [topic.name])
     if as_json:
         print_json(_summary(topic.name, summary, retention))
         return
@@ -141,12 +141,12 @@ def _when(moment_ms: int, now_ms: int) -> str:
 
 
 def _told_retention(summary: Summary, retention: Retention, now_ms: int) -> str:
-    if retention.unknown is not None:
-        return f"how long the topic keeps them is not known: {retention.unknown}"
-    if retention.retention_ms is None or summary.earliest_ms is None:
-        return "the topic keeps them for ever (retention.ms -1)"
-    ends_ms = summary.earliest_ms + retention.retention_ms
-    kept = f"retention.ms is {format_span(retention.retention_ms)}"
+    if retention.problem:
+        return f"how long the topic keeps them is not known: {retention.problem}"
+    if retention.keeps_ms is None or summary.earliest_ms is None:
+        return "the topic keeps them for ever (retention.ms, cleanup.policy)"
+    ends_ms = summary.earliest_ms + retention.keeps_ms
+    kept = f"retention.ms is {format_span(retention.keeps_ms)}"
     if ends_ms <= now_ms:
         return f"the oldest of these may be dropped at any moment: {kept}, over since {format_moment(ends_ms)}"
     return (
@@ -156,8 +156,8 @@ def _told_retention(summary: Summary, retention: Retention, now_ms: int) -> str:
 
 def _summary(topic: str, summary: Summary, retention: Retention) -> dict[str, object]:
     ends_ms = None
-    if retention.retention_ms is not None and summary.earliest_ms is not None:
-        ends_ms = summary.earliest_ms + retention.retention_ms
+    if retention.keeps_ms is not None and summary.earliest_ms is not None:
+        ends_ms = summary.earliest_ms + retention.keeps_ms
     return {
         "topic": topic,
         "events": summary.total.events,
@@ -165,7 +165,7 @@ def _summary(topic: str, summary: Summary, retention: Retention) -> dict[str, ob
             {"reason": reason, "events": count.events, "oldest": count.oldest_ms, "newest": count.newest_ms}
             for reason, count in summary.rows()
         ],
-        "retentionMs": retention.retention_ms,
+        "retentionMs": retention.keeps_ms,
         "oldestIsDroppedFrom": ends_ms,
     }
 

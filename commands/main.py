@@ -3,9 +3,13 @@
 import click
 
 from commands.check import check
+from commands.draining import drain
 from commands.endings import EXIT_CODES
 from commands.explaining import explain
+from commands.forgetting import forget
 from commands.listing_failed import failed
+from commands.pausing import pause
+from commands.pending import pending
 from commands.replaying import replay
 from commands.requesting import request
 from commands.resuming import resume
@@ -22,5 +26,19 @@ def main() -> None:
     """
 
 
-for _command in (check, explain, failed, replay, request, resume, rewind, shadow, trace):
+for _command in (
+    check,
+    drain,
+    explain,
+    failed,
+    forget,
+    pause,
+    pending,
+    replay,
+    request,
+    resume,
+    rewind,
+    shadow,
+    trace,
+):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""Reads the moments that operators name: a time, or how long ago it was. Pure."""
+"""Reads the moments that operators name, a time or how long ago it was, and shows them times. Pure."""
 
 import re
 from datetime import UTC, datetime, timedelta

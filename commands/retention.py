@@ -1,5 +1,6 @@
-"""Asks Kafka what its administration knows: how long a topic keeps its records, and whether a group has members."""
+"""Asks Kafka what its administration knows: how long topics keep their records, and whether a group has members."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import ConsumerGroupState, KafkaException
@@ -7,7 +8,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
-from commands.topics import QUESTION_SECONDS, Topic
+from commands.moments import format_span
+from commands.topics import QUESTION_SECONDS
 from reconciliation.settings import Settings
 
 # Beside the time that Kafka has, what its client may take to say that it had none.
@@ -17,26 +19,46 @@ _WITHOUT_MEMBERS = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """For how long (milliseconds) a topic keeps its records, None for ever; or why that is `unknown`."""
+    """How long a topic keeps a record: `keeps_ms` is None where it keeps it for ever or where `problem` says why not.
 
-    retention_ms: int | None
-    unknown: str | None = None
+    `is_compacted` says that the last record of each key is kept whatever its age.
+    """
+
+    topic: str
+    keeps_ms: int | None
+    is_compacted: bool = False
+    problem: str = ""
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"not known: {self.problem}"
+        length = "for ever" if self.keeps_ms is None else f"{format_span(self.keeps_ms)} (retention.ms)"
+        return f"{length}; the last record of each key longer (cleanup.policy)" if self.is_compacted else length
 
 
-def retention_of(settings: Settings, topic: Topic) -> Retention:
-    """Ask for a topic's retention.ms. That it is not told, for a right that is missing, is no error."""
-    resource = ConfigResource(ResourceType.TOPIC, topic.name)
+def read_retentions(settings: Settings, topics: Sequence[str]) -> list[Retention]:
+    """Ask Kafka for the retention of these topics; what it does not tell, for a right that is missing, is no error."""
     limit = _limit(settings)
-    # kept until the answer is there: a client that is let go of gives none
+    # kept until the answers are there: a client that is let go of gives none
     admin = _admin(settings)
-    try:
-        answer = admin.describe_configs([resource], request_timeout=limit)[resource]
-        told = int(answer.result(limit + _GRACE_SECONDS)["retention.ms"].value)
-    except KafkaException as error:
-        return Retention(None, error.args[0].str())
-    except (KeyError, ValueError, TypeError, TimeoutError) as error:
-        return Retention(None, f"Kafka's answer can't be used: {error!r}")
-    return Retention(None if told < 0 else told)
+    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
+    answers = admin.describe_configs(resources, request_timeout=limit)
+    found = []
+    for topic, resource in zip(topics, resources, strict=True):
+        try:
+            entries = answers[resource].result(limit + _GRACE_SECONDS)
+            keeps_ms, policy = int(entries["retention.ms"].value), str(entries["cleanup.policy"].value)
+        except KafkaException as error:
+            found.append(Retention(topic, None, problem=error.args[0].str()))
+        except TimeoutError:
+            found.append(Retention(topic, None, problem="Kafka does not answer"))
+        except (KeyError, ValueError, TypeError) as error:
+            found.append(Retention(topic, None, problem=f"Kafka's answer can't be used: {error!r}"))
+        else:
+            # a topic that is only compacted lets nothing go for its age
+            deletes = keeps_ms >= 0 and "delete" in policy
+            found.append(Retention(topic, keeps_ms if deletes else None, is_compacted="compact" in policy))
+    return found
 
 
 def has_members(settings: Settings) -> bool | None:

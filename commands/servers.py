@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from commands.endings import ServerAway
 from commands.topics import KafkaReader
 from ledger.config import ledger_config
+from ledger.connection import LedgerConnection
 from ledger.ledger import Ledger
+from ledger.operations import Operations
 from ledger.reading import LedgerReader
 from reconciliation.current_rows import CurrentRows
 from reconciliation.errors import StoreUnavailable
@@ -83,3 +85,13 @@ def read_rows(settings: Settings) -> Iterator[CurrentRows]:
         yield rows
     finally:
         rows.close()
+
+
+@contextmanager
+def open_operations(settings: Settings) -> Iterator[Operations]:
+    """Give the operators' way to the ledger; it asks its server nothing yet."""
+    operations = Operations(LedgerConnection(ledger_config(settings)))
+    try:
+        yield operations
+    finally:
+        operations.close()

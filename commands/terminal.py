@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import click
@@ -35,6 +36,17 @@ def console(*, to_stderr: bool = False) -> Console:
     stream = sys.stderr if to_stderr else sys.stdout
     width = None if stream.isatty() else _WIDTH_OF_A_PIPE
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is being done, if that is a terminal; gives what changes the line."""
+    shown = console(to_stderr=True)
+    if not shown.is_terminal:
+        yield lambda _: None
+        return
+    with shown.status(Text(doing)) as status:
+        yield lambda line: status.update(Text(printable(line)))
 
 
 def print_json(value: object) -> None:

@@ -29,12 +29,14 @@ class Acceptance:
     """What became of a list of requests given to `accept`.
 
     `accepted` counts the requests from the list's start that the ledger holds now; less than were given means that
-    its bound is reached. `tickets` are those to send; `collapsed` counts requests that joined one that waited already.
+    its bound is reached, or with `stopped` that an operator paused it. `tickets` are those to send; `collapsed` counts
+    requests that joined one that waited already.
     """
 
     accepted: int
     tickets: tuple[Ticket, ...]
     collapsed: int
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

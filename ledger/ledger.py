@@ -6,7 +6,7 @@ be repeated after a lost answer, so the client retries by itself a few times bef
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -29,22 +29,28 @@ from ledger.entries import (
     encode_request,
     enrolment_field,
 )
+from ledger.pauses import DRAIN, EVERYTHING, acceptance_stop, decode_pause
 from reconciliation.errors import SettingsError
 from reconciliation.model import Debt, DebtStatus, FinalFailure, SyncRequest
 
 log = structlog.get_logger(__name__)
+
+#: The pauses in which nothing is accepted.
+_STOPS = [EVERYTHING, DRAIN]
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Tells one life of the ledger from the next: its epoch (gone when its data went) and the server's run id.
 
-    `rewind` names the last order to go back in time, see `Ledger.order_rewind`.
+    `rewind` names the last order to go back in time, see `Ledger.order_rewind`. `stopped`, which was asked for with
+    them and is no part of what they say, tells why nothing is accepted, '' where it is.
     """
 
     epoch: str
     run_id: str
     rewind: str = ""
+    stopped: str = field(default="", compare=False)
 
     def is_same_life(self, other: "Identity") -> bool:
         """Say whether the ledger remembers what it remembered then, whatever was ordered since."""
@@ -89,8 +95,9 @@ class Ledger:
                 together.get(self._prefix + "epoch")
                 together.info("server")
                 together.hget(self._prefix + "rewind", "id")
-                _, epoch, server, order = together.execute()
-        return Identity(_text(epoch), str(server["run_id"]), _text(order))
+                together.hmget(self._prefix + "paused", _STOPS)
+                _, epoch, server, order, stops = together.execute()
+        return Identity(_text(epoch), str(server["run_id"]), _text(order), _stopped(stops))
 
     def order_rewind(self, since_ms: int) -> str:
         """Have every bridge read its partitions again from this time (ms since 1970) on; gives the order's id.
@@ -137,16 +144,16 @@ class Ledger:
             ]
         rows = self._connection.run("accept", arguments)
         statuses = [status.decode() for status, _ in rows]
-        accepted = statuses.index("full") if "full" in statuses else len(rows)
+        accepted = next((at for at, status in enumerate(statuses) if status in ("full", "stopped")), len(rows))
         tickets = tuple(
             Ticket(request.entry_id, generation, request.enrolment.course_id)
             for request, (_, generation) in zip(requests[:accepted], rows, strict=False)
             if generation
         )
-        return Acceptance(accepted, tickets, statuses[:accepted].count("collapsed"))
+        return Acceptance(accepted, tickets, statuses[:accepted].count("collapsed"), "stopped" in statuses)
 
     def claim(self, tickets: Sequence[Ticket], token: str) -> list[Claim]:
-        """Begin the attempts that these tickets name; the stale, the unknown and the busy are left out.
+        """Begin the attempts that these tickets name; the stale, unknown, busy and paused are left out.
 
         `token` names this call's attempts and holds their claims until they are settled or retried, or the lease of
         `ledger.lease` seconds ends unrenewed. Raises LedgerUnavailable; the call may be repeated with the same token.
@@ -241,6 +248,17 @@ class Ledger:
         """Count the offsets whose requests are accepted and not settled."""
         return self.occupancy().open
 
+    def oldest_open_ms(self) -> int | None:
+        """Say when the oldest open entry was accepted, in ms since 1970; None where none is open."""
+        (accepted,) = self._connection.run("oldest", [])
+        return None if accepted < 0 else int(accepted)
+
+    def is_paused(self) -> str | None:
+        """Say in one line why nothing is accepted, since an operator wants it so; None where it is."""
+        with translated():
+            stops: Any = self._redis.hmget(self._prefix + "paused", _STOPS)
+        return _stopped(stops) or None
+
     def failures_held_ms(self) -> int:
         """Give for how many milliseconds nothing more is given up; 0 when final failures are as rare as they may be."""
         ((left, _),) = self._connection.run("breaker", [])
@@ -269,6 +287,10 @@ class Ledger:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else ""
+
+
+def _stopped(values: Sequence[bytes | None]) -> str:
+    return acceptance_stop(decode_pause(scope, value) for scope, value in zip(_STOPS, values, strict=True))
 
 
 def _course_of(enrolment: bytes) -> str:

@@ -9,16 +9,23 @@ SCRIPTS = (
     "compared",
     "condemn",
     "fail",
+    "forget",
     "occupancy",
+    "oldest",
     "owe",
+    "pause",
     "renew",
     "retry",
     "settle",
     "sweep",
+    "unpause",
 )
+
+#: What every script begins with.
+_SHARED = ("common", "shelves")
 
 
 def load_script(name: str) -> str:
-    """Give a script's text with the part that all share before it."""
+    """Give a script's text with the parts that all share before it."""
     folder = files(__name__)
-    return folder.joinpath("common.lua").read_text("utf-8") + folder.joinpath(f"{name}.lua").read_text("utf-8")
+    return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in (*_SHARED, name))

@@ -1,6 +1,7 @@
 -- Begins attempts: at most one per enrolment at a time, and only for the generation that was sent last.
 -- ARGV: now, lease in ms, token, newest entry version that the caller reads, then 2 an entry: id, generation.
--- Returns a row an entry: {status, field, value, ...}; fields only with 'claimed'.
+-- Returns a row an entry: {status, field, value, ...}; fields only with 'claimed'. What is paused is claimed by nobody:
+-- it waits on its shelf, and nothing is counted against it.
 may_grow()
 local lease, token, newest = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local group = (#ARGV - 4) / 2
@@ -8,7 +9,7 @@ local rows = {}
 
 for at = 5, #ARGV, 2 do
   local id, entry = ARGV[at], entry_key(ARGV[at])
-  local seen = redis.call('HMGET', entry, 'version', 'generation', 'state', 'enrolment', 'token')
+  local seen = redis.call('HMGET', entry, 'version', 'generation', 'state', 'enrolment', 'token', 'shelf')
   if not seen[1] then
     rows[#rows + 1] = {'unknown'}
   elseif tonumber(seen[1]) > newest then
@@ -20,14 +21,18 @@ for at = 5, #ARGV, 2 do
     rows[#rows + 1] = {'stale'}
   else
     local enrolment = seen[4]
-    local other = redis.call('HGET', running, enrolment)
-    if other and other ~= id and redis.call('HGET', entry_key(other), 'state') == 'claimed' then
+    local scope, other = paused_by(enrolment), redis.call('HGET', running, enrolment)
+    if scope then
+      shelve(id, entry, scope)
+      rows[#rows + 1] = {'paused'}
+    elseif other and other ~= id and redis.call('HGET', entry_key(other), 'state') == 'claimed' then
       -- it goes on as soon as the other ends (settle and retry wake it), at the latest after a lease
       redis.call('HSET', entry, 'sweeps', 0, 'blocked', 1)
       redis.call('ZADD', due, now + lease, id)
       rows[#rows + 1] = {'busy'}
     else
       unpark(id, entry)
+      if seen[6] then unshelve(id, entry, seen[6]) end
       redis.call('HSET', entry, 'state', 'claimed', 'token', token, 'group', group, 'blocked', 0)
       redis.call('HSET', running, enrolment, id)
       if redis.call('HGET', waiting, enrolment) == id then redis.call('HDEL', waiting, enrolment) end

@@ -12,11 +12,14 @@ local running = prefix .. 'running' -- hash: enrolment to the entry whose attemp
 local count = prefix .. 'count'     -- how many offsets are open
 local parked = prefix .. 'parked'   -- hash: what entries wait for to how many offsets do; see retry.lua
 local breaker = prefix .. 'breaker' -- hash: how many final failures there were of late; see fail.lua
+local ages = prefix .. 'ages'       -- sorted set: entry id by the time at which it was accepted
+local paused = prefix .. 'paused'   -- hash: what operators paused to since when and why; see pause.lua
 
 local function entry_key(id) return prefix .. 'entry:' .. id end
 local function also_key(id) return prefix .. 'also:' .. id end
 local function open_key(topic, partition) return prefix .. 'open:' .. topic .. ':' .. partition end
 local function paid_key(mid) return prefix .. 'paid:' .. mid end
+local function shelf_key(scope) return prefix .. 'shelf:' .. scope end -- sorted set: what waits there for a pause's end
 
 -- What is in hand must go on though Redis is out of memory: it refuses a script's first growing command then, but none
 -- after one that has written (script.c, scriptVerifyOOM; before Redis 7 scripting.c, luaRedisGenericCommand).
@@ -50,4 +53,26 @@ local function counted(total, each, all)
   local let_off = 0
   for _, offsets in ipairs(redis.call('HVALS', parked)) do let_off = let_off + math.min(tonumber(offsets), each) end
   return total - math.min(let_off, all)
+end
+
+-- An entry ends, with every offset that it stands for; gives how many these are.
+local function finish(id, entry)
+  local seen = redis.call('HMGET', entry, 'enrolment', 'open', 'offset', 'shelf')
+  local closed = redis.call('ZREM', seen[2], seen[3])
+  local also = redis.call('LRANGE', also_key(id), 0, -1)
+  for n = 1, #also, 2 do closed = closed + redis.call('ZREM', also[n], also[n + 1]) end
+  redis.call('DEL', entry, also_key(id))
+  redis.call('ZREM', due, id)
+  redis.call('ZREM', ages, id)
+  if seen[4] then redis.call('ZREM', shelf_key(seen[4]), id) end
+  if redis.call('HGET', running, seen[1]) == id then redis.call('HDEL', running, seen[1]) end
+  if redis.call('DECRBY', count, closed) == 0 then
+    -- whatever an older release left uncounted there
+    redis.call('DEL', parked)
+  end
+  local blocked = redis.call('HGET', waiting, seen[1])
+  if blocked and redis.call('HGET', entry_key(blocked), 'blocked') == '1' then
+    redis.call('ZADD', due, now, blocked)
+  end
+  return closed
 end

@@ -5,24 +5,7 @@ may_grow()
 local rows, paid = {}, {}
 for at = 4, #ARGV, 2 do
   local id, entry = ARGV[at], entry_key(ARGV[at])
-  local seen = redis.call('HMGET', entry, 'token', 'enrolment', 'open', 'offset')
-  local closed = 0
-  if seen[1] == ARGV[2] then
-    closed = redis.call('ZREM', seen[3], seen[4])
-    local also = redis.call('LRANGE', also_key(id), 0, -1)
-    for n = 1, #also, 2 do closed = closed + redis.call('ZREM', also[n], also[n + 1]) end
-    redis.call('DEL', entry, also_key(id))
-    redis.call('ZREM', due, id)
-    if redis.call('HGET', running, seen[2]) == id then redis.call('HDEL', running, seen[2]) end
-    if redis.call('DECRBY', count, closed) == 0 then
-      -- whatever an older release left uncounted there
-      redis.call('DEL', parked)
-    end
-    local blocked = redis.call('HGET', waiting, seen[2])
-    if blocked and redis.call('HGET', entry_key(blocked), 'blocked') == '1' then
-      redis.call('ZADD', due, now, blocked)
-    end
-  end
+  local closed = redis.call('HGET', entry, 'token') == ARGV[2] and finish(id, entry) or 0
   -- an announcement that Kafka confirmed is remembered even by an attempt that lost its claim meanwhile
   if ARGV[at + 1] ~= '' then paid[#paid + 1] = ARGV[at + 1] end
   rows[#rows + 1] = closed

@@ -1,6 +1,7 @@
 -- Finds what is overdue and gives it a new generation, for a new message. ARGV: now, most entries,
 --   first wait in ms, longest wait in ms, most entries a second of all bridges together.
--- Returns a row an entry: {id, generation, alone (1 or 0), why ('lapsed' | 'retry' | 'unclaimed'), enrolment}.
+-- Returns a row an entry: {id, generation, alone (1 or 0), why ('lapsed' | 'retry' | 'unclaimed'), enrolment}. What is
+-- paused goes onto its shelf instead, and comes back from there when the pause is over.
 local first, longest = tonumber(ARGV[3]), tonumber(ARGV[4])
 local rows = {}
 
@@ -9,13 +10,29 @@ local second, swept = math.floor(now / 1000), prefix .. 'swept'
 local most = math.min(tonumber(ARGV[2]), tonumber(ARGV[5]) - tonumber(redis.call('HGET', swept, second) or '0'))
 if most <= 0 then return rows end
 
+-- what a pause kept back and its end let go
+local pauses = knows_pauses() and redis.call('HGETALL', paused) or {}
+for at = 1, #pauses, 2 do
+  local scope, why = pauses[at], pauses[at + 1]
+  if why == '' then
+    for _, id in ipairs(redis.call('ZRANGE', shelf_key(scope), 0, most - 1)) do
+      unshelve(id, entry_key(id), scope)
+      -- one that a worker of an older release has claimed keeps its lease
+      redis.call('ZADD', due, 'NX', now, id)
+    end
+    if redis.call('EXISTS', shelf_key(scope)) == 0 then redis.call('HDEL', paused, scope) end
+  end
+end
+
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
   local entry = entry_key(id)
-  local seen = redis.call('HMGET', entry, 'state', 'enrolment', 'sweeps', 'group', 'isolated')
+  local seen = redis.call('HMGET', entry, 'state', 'enrolment', 'sweeps', 'group', 'isolated', 'accepted')
   if not seen[1] then
     redis.call('ZREM', due, id)
   else
-    local sweeps, why, generation = tonumber(seen[3]), 'retry', nil
+    local sweeps, why, generation, scope = tonumber(seen[3]), 'retry', nil, paused_by(seen[2])
+    -- an older release does not write it down
+    redis.call('ZADD', ages, 'NX', seen[6] or now, id)
     if seen[1] == 'claimed' then
       -- the attempt died or hangs. In a group nobody is to blame yet: each goes on alone. Lost alone it may still be
       -- another's victim, in the same process: it goes on in a process of its own, and only there it counts
@@ -27,14 +44,18 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, mo
       generation = unclaim(id, entry, seen[2])
       redis.call('HSET', entry, 'alone', 1)
       sweeps, why = 0, 'lapsed'
-    else
+    elseif not scope then
       if sweeps > 0 then why = 'unclaimed' end
       generation = redis.call('HINCRBY', entry, 'generation', 1)
     end
-    redis.call('HSET', entry, 'sweeps', sweeps + 1, 'blocked', 0)
-    -- each sweep that nobody claims doubles the wait: a backlog does not multiply itself
-    redis.call('ZADD', due, now + math.min(first * 2 ^ math.min(sweeps, 20), longest), id)
-    rows[#rows + 1] = {id, generation, tonumber(redis.call('HGET', entry, 'alone')), why, seen[2]}
+    if scope then
+      shelve(id, entry, scope)
+    else
+      redis.call('HSET', entry, 'sweeps', sweeps + 1, 'blocked', 0)
+      -- each sweep that nobody claims doubles the wait: a backlog does not multiply itself
+      redis.call('ZADD', due, now + math.min(first * 2 ^ math.min(sweeps, 20), longest), id)
+      rows[#rows + 1] = {id, generation, tonumber(redis.call('HGET', entry, 'alone')), why, seen[2]}
+    end
   end
 end
 if #rows > 0 then

@@ -1,14 +1,13 @@
 """The ledger's steps on a real Redis, with a clock that the test moves."""
 
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import redis
 
-from ledger.connection import LedgerConfig
-from ledger.entries import Claim, FailureStatus, Occupancy, RetryLater, Settlement, Spends, SweepReason, Ticket
+from ledger.entries import FailureStatus, Occupancy, RetryLater, Settlement, Spends, SweepReason, Ticket
 from ledger.ledger import Ledger
 from reconciliation.errors import LedgerUnavailable, SettingsError
 from reconciliation.model import (
@@ -17,70 +16,8 @@ from reconciliation.model import (
     DebtStatus,
     EnrolmentKey,
     FinalFailure,
-    Origin,
-    Record,
-    SyncRequest,
 )
-
-LEASE_MS = 60_000
-WAIT_MS = 15_000
-ALICE = EnrolmentKey("alice", "course", "batch")
-BOB = EnrolmentKey("bob", "course", "batch")
-
-
-@dataclass
-class Clock:
-    now_ms: int = 1_000_000
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def open_ledger(redis_url: str, clock: Clock) -> Iterator[Callable[..., Ledger]]:
-    opened: list[Ledger] = []
-    group_id = f"group-{uuid.uuid4().hex}"
-
-    def open_one(**changes: object) -> Ledger:
-        config = LedgerConfig(
-            url=redis_url,
-            group_id=group_id,
-            max_open=10,
-            max_waiting=8,
-            failures_per_minute=5,
-            lease=LEASE_MS / 1000,
-            sweep_after=WAIT_MS / 1000,
-            sweep_max_wait=600,
-            sweep_rate=1000,
-            paid_memory=1000,
-            timeout=5,
-        )
-        opened.append(Ledger(replace(config, **changes), clock))  # type: ignore[arg-type]  # test data
-        return opened[-1]
-
-    yield open_one
-    for one in opened:
-        one.close()
-
-
-@pytest.fixture
-def ledger(open_ledger: Callable[..., Ledger]) -> Ledger:
-    return open_ledger()
-
-
-def request(offset: int, enrolment: EnrolmentKey = ALICE, *, repeated: bool = False, at: int = 500) -> SyncRequest:
-    record = Record(Origin("requests", 0, offset, at), b"key", b'{"event":1}', (("h", b"\xff"), ("n", None)))
-    return SyncRequest(f"entry-{offset}", enrolment, record, repeated)
-
-
-def claim_one(ledger: Ledger, ticket: Ticket, token: str = "token") -> Claim:
-    (claim,) = ledger.claim([ticket], token)
-    return claim
+from tests.ledger.steps import ALICE, BOB, LEASE_MS, WAIT_MS, Clock, claim_one, request
 
 
 def test_a_request_comes_out_of_a_claim_as_it_went_in(ledger: Ledger) -> None:

@@ -1,8 +1,9 @@
 """The ledger under every order of events that hypothesis can think of, on a real Redis.
 
-Bridges accept and may die before they commit, messages are lost, doubled and late, workers vanish at any step. The
-model knows only what people are promised: whatever was accepted is settled by an attempt that began after it was
-accepted, there is one attempt per enrolment at a time, and in the end nothing is left.
+Bridges accept and may die before they commit, messages are lost, doubled and late, workers vanish at any step, and
+operators pause and forget. The model knows only what people are promised: whatever was accepted is settled by an
+attempt that began after it was accepted, there is one attempt per enrolment at a time, none begins while it is paused,
+and in the end nothing is left.
 """
 
 import uuid
@@ -14,15 +15,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from ledger.connection import LedgerConfig
+from ledger.connection import LedgerConfig, LedgerConnection
 from ledger.entries import Claim, FailureStatus, RetryLater, Settlement, Spends, Ticket
 from ledger.ledger import Ledger
+from ledger.operations import Operations
+from ledger.pauses import DRAIN, EVERYTHING, batch_scope, course_scope
 from reconciliation.model import Completion, Debt, DebtStatus, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
 
 LEASE = 60
 BOUND = 12
 BESIDE = 6
-LEARNERS = [EnrolmentKey(f"learner-{n}", "course", "batch") for n in range(4)]
+LEARNERS = [EnrolmentKey(f"learner-{n}", f"course-{n % 2}", f"batch-{n % 3}") for n in range(4)]
+SCOPES = [EVERYTHING, DRAIN, course_scope("course-0"), course_scope("course-1"), batch_scope("batch-0")]
 
 
 @dataclass
@@ -42,8 +46,12 @@ class World:
     open: dict[int, tuple[int, EnrolmentKey]] = field(default_factory=dict)
     messages: list[list[Ticket]] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
-    # entries that wait for one course or server alone
-    waits_for_one: set[str] = field(default_factory=set)
+    # what operators paused
+    paused: set[str] = field(default_factory=set)
+
+    def keeps_back(self, learner: EnrolmentKey) -> bool:
+        scopes = {EVERYTHING, course_scope(learner.course_id), batch_scope(learner.batch_id)}
+        return bool(scopes & self.paused)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -67,6 +75,7 @@ class LedgerMachine(RuleBasedStateMachine):
             timeout=5,
         )
         self.ledger = Ledger(config, lambda: self.world.now_ms)
+        self.operations = Operations(LedgerConnection(config, lambda: self.world.now_ms))
 
     def teardown(self) -> None:
         try:
@@ -76,6 +85,38 @@ class LedgerMachine(RuleBasedStateMachine):
                 for key in client.scan_iter(f"{self.ledger._prefix}*", count=1000):
                     client.delete(key)
             self.ledger.close()
+            self.operations.close()
+
+    # what operators do
+
+    @rule(scope=st.sampled_from(SCOPES))
+    def pause(self, scope: str) -> None:
+        assert self.operations.pause([scope], "reason") == []
+        self.world.paused.add(scope)
+
+    @precondition(lambda self: self.world.paused)
+    @rule(data=st.data())
+    def end_a_pause(self, data: st.DataObject) -> None:
+        scope = data.draw(st.sampled_from(sorted(self.world.paused)))
+        assert self.operations.end_pauses([scope]) == [scope]
+        self.world.paused.remove(scope)
+
+    @rule(learner=st.sampled_from(LEARNERS))
+    def forget(self, learner: EnrolmentKey) -> None:
+        entries, named = self.operations.entries_of(learner.user_id)
+        found = dict.fromkeys([*((entry.entry_id, entry.enrolment) for entry in entries), *named])
+        closed = self.operations.forget(found)
+        theirs = [offset for offset, (_, asks_for) in self.world.open.items() if asks_for == learner]
+        assert sum(closed) == len(theirs)
+        for offset in theirs:
+            del self.world.open[offset]
+        for attempt in self.world.attempts:
+            if attempt.claim.request.enrolment == learner:
+                # whoever is at it has lost its claim
+                attempt.leased_until = self.world.now_ms
+        with redis.Redis.from_url(self.url) as client:
+            for name in ("waiting", "running"):
+                assert not [it for it in client.hkeys(self.ledger._prefix + name) if learner.user_id.encode() in it]
 
     # what bridges do
 
@@ -84,7 +125,16 @@ class LedgerMachine(RuleBasedStateMachine):
         requests = [self.request(self.next_offset + at, learner) for at, learner in enumerate(learners)]
         free = max(0, BOUND - self.ledger.occupancy().counted)
         acceptance = self.ledger.accept(requests)
-        assert acceptance.accepted == min(len(requests), free)
+        assert acceptance.stopped is bool(self.world.paused & {EVERYTHING, DRAIN})
+        if acceptance.stopped:
+            assert acceptance.accepted == 0
+        elif not self.world.paused:
+            assert acceptance.accepted == min(len(requests), free)
+        else:
+            # what is kept back may not count
+            assert acceptance.accepted >= min(len(requests), free)
+        for ticket in acceptance.tickets:
+            assert not self.world.keeps_back(next(it.enrolment for it in requests if it.entry_id == ticket.entry_id))
         self.take_in(requests[: acceptance.accepted], acceptance.tickets, is_sent)
         self.next_offset += acceptance.accepted
 
@@ -102,6 +152,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(is_sent=st.booleans())
     def sweep(self, is_sent: bool) -> None:
         for swept in self.ledger.sweep(100):
+            assert not self.world.keeps_back(self.learner_of(swept.ticket))
             if is_sent:
                 self.world.messages.append([swept.ticket])
 
@@ -162,8 +213,6 @@ class LedgerMachine(RuleBasedStateMachine):
         later = RetryLater(attempt.claim.entry_id, delay_ms, spends, "reason", waits_for)
         (ours,) = self.ledger.retry([later], attempt.claim.token)
         assert ours or attempt.leased_until <= self.world.now_ms
-        if ours and waits_for:
-            self.world.waits_for_one.add(attempt.claim.entry_id)
         self.world.attempts.remove(attempt)
 
     @precondition(lambda self: self.world.attempts)
@@ -216,8 +265,33 @@ class LedgerMachine(RuleBasedStateMachine):
         occupancy = self.ledger.occupancy()
         assert occupancy.open == len(self.world.open)
         assert 0 <= occupancy.open - occupancy.counted <= BESIDE
-        if not self.world.waits_for_one:
-            assert occupancy.counted == occupancy.open
+
+    @invariant()
+    def the_lists_agree(self) -> None:
+        prefix = self.ledger._prefix
+        with redis.Redis.from_url(self.url, decode_responses=True) as client:
+            entries = {
+                key.removeprefix(f"{prefix}entry:"): client.hgetall(key)
+                for key in client.scan_iter(f"{prefix}entry:*", count=1000)
+            }
+            # each waits for its time or for the end of a pause, and stands in one place
+            places = client.zrange(f"{prefix}due", 0, -1)
+            for key in client.scan_iter(f"{prefix}shelf:*", count=1000):
+                shelved = client.zrange(key, 0, -1)
+                assert {entries[entry_id]["shelf"] for entry_id in shelved} == {key.removeprefix(f"{prefix}shelf:")}
+                places += shelved
+            assert sorted(places) == sorted(entries)
+            ages = client.zrange(f"{prefix}ages", 0, -1, withscores=True)
+            assert dict(ages) == {entry_id: float(entry["accepted"]) for entry_id, entry in entries.items()}
+            parked: dict[str, int] = {}
+            for entry_id, entry in entries.items():
+                if "parked" in entry:
+                    offsets = 1 + client.llen(f"{prefix}also:{entry_id}") // 2
+                    parked[entry["parked"]] = parked.get(entry["parked"], 0) + offsets
+            assert {what: int(offsets) for what, offsets in client.hgetall(f"{prefix}parked").items()} == parked
+        assert self.ledger.oldest_open_ms() == min((int(entry["accepted"]) for entry in entries.values()), default=None)
+        if not parked:
+            assert self.ledger.occupancy().counted == len(self.world.open)
 
     # how the model follows
 
@@ -232,12 +306,15 @@ class LedgerMachine(RuleBasedStateMachine):
         if is_sent and tickets:
             self.world.messages.append(list(tickets))
 
+    def learner_of(self, ticket: Ticket) -> EnrolmentKey:
+        return self.world.open[int(ticket.entry_id.removeprefix("entry-"))][1]
+
     def begin(self, claim: Claim) -> None:
+        assert not self.world.keeps_back(claim.request.enrolment)
         for other in self.world.attempts:
             if other.claim.request.enrolment == claim.request.enrolment:
                 # whoever still believes to be at it has lost its claim
                 assert other.leased_until <= self.world.now_ms
-        self.world.waits_for_one.discard(claim.entry_id)
         self.world.attempts.append(Attempt(claim, self.world.tick, self.world.now_ms + LEASE * 1000))
 
     def end(self, attempt: Attempt) -> None:
@@ -273,6 +350,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """Give the system time and working processes: everything must come to its end."""
         self.world.attempts.clear()
         self.world.messages.clear()
+        self.operations.end_pauses(sorted(self.world.paused))
+        self.world.paused.clear()
         for _ in range(300):
             if not self.world.open:
                 break

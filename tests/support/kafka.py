@@ -96,6 +96,11 @@ def limit_messages(bootstrap: str, topic: str, most_bytes: int) -> None:
     configure_topic(bootstrap, topic, **{"max.message.bytes": str(most_bytes)})
 
 
+def limit_retention(bootstrap: str, topic: str, keeps_ms: int) -> None:
+    """Let a topic keep its records for so long, -1 for ever."""
+    configure_topic(bootstrap, topic, **{"retention.ms": str(keeps_ms)})
+
+
 def configure_topic(bootstrap: str, topic: str, **configuration: str) -> None:
     """Set these names of a topic's configuration to these values."""
     admin = _admin(bootstrap)

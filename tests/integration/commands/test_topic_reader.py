@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from commands.endings import NotDone, ServerAway
-from commands.retention import Retention, has_members, retention_of
+from commands.retention import Retention, has_members, read_retentions
 from commands.topics import KafkaReader, Topic
 from devstack.ports import Ports, free_port
 from devstack.topics import create_topics
@@ -221,11 +221,12 @@ def test_a_kafka_that_is_away_is_told_in_time(topic: Topic) -> None:
             ask()
         assert "\n" not in str(error.value)
     assert has_members(settings) is None
-    assert retention_of(settings, topic).unknown
+    assert read_retentions(settings, [topic.name])[0].problem
     assert time.monotonic() - began < 15
     reader.close()
 
 
 def test_a_topic_s_retention_is_told(settings: Settings, topic: Topic) -> None:
-    assert retention_of(settings, topic) == Retention(604_800_000)
-    assert retention_of(settings, Topic("no.such.topic", "")).unknown
+    known, unknown = read_retentions(settings, [topic.name, "no.such.topic"])
+    assert known == Retention(topic.name, 604_800_000)
+    assert unknown.problem
