@@ -11,7 +11,7 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from commands.checking.findings import brief, words_of
-from commands.checking.kafka_seen import GroupSeen, KafkaSeen, MemberSeen, TopicSeen
+from commands.checking.kafka_seen import GroupSeen, KafkaSeen, MemberSeen, TopicSeen, named_topics
 from reconciliation.settings import Settings
 
 _NO_TOPIC = (KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)  # noqa: SLF001 - its public name has the _
@@ -39,20 +39,11 @@ def look_at_kafka(settings: Settings, limit: float) -> KafkaSeen:
             asking.poll(_LAST_WORDS)
             return KafkaSeen(trouble=_last_word(reports, error, limit))
         admin = AdminClient(config)
-        topics = {name: _topic(asking, admin, name, limit) for name in _topics(settings)}
+        topics = {name: _topic(asking, admin, name, limit) for name in named_topics(settings).values()}
         group = _group(asking, admin, settings, topics[settings.kafka_input_topic], limit)
         return KafkaSeen(brokers=tuple(f"{it.host}:{it.port}" for it in brokers.values()), topics=topics, group=group)
     finally:
         asking.close()
-
-
-def _topics(settings: Settings) -> tuple[str, ...]:
-    return (
-        settings.kafka_input_topic,
-        settings.kafka_output_failed_topic,
-        settings.kafka_audit_topic,
-        settings.kafka_certissue_topic,
-    )
 
 
 def _last_word(reports: Sequence[str], error: KafkaException, limit: float) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from commands.checking.findings import Finding, State, Trouble, named, not_looked_at, trouble_of, unreachable
+from commands.checking.findings import Finding, State, named, not_looked_at, unreachable
 from reconciliation.settings import Settings
 
 SERVER = "Kafka"
@@ -65,14 +65,21 @@ class KafkaSeen:
 def judge_kafka(settings: Settings, seen: KafkaSeen) -> list[Finding]:
     """Say what was found, a row a check."""
     servers = named("kafka.broker-servers")
-    topics = _named_topics(settings)
+    topics = named_topics(settings)
     rest = [f"topic {name}" for name in topics.values()] + ["failed topic's retention", "consumer group"]
     if seen.trouble:
-        # a broker that expects TLS hangs up on a client that does not speak it, and so does what is no Kafka
-        hung_up = trouble_of(seen.trouble, settings.kafka_broker_servers) is Trouble.OTHER
-        hint = f"set a listener without TLS and login, since the product has no settings for either: {servers}"
-        steps = {"other": hint, "tls": hint, "password": hint} if hung_up else {"tls": hint, "password": hint}
-        away = unreachable(SERVER, "a broker answers", seen.trouble, settings.kafka_broker_servers, servers, **steps)
+        # a broker that expects TLS or a login hangs up on a client that begins otherwise, and so does what is no Kafka
+        plain = f"set a listener without TLS and login, since the product has no settings for either: {servers}"
+        away = unreachable(
+            SERVER,
+            "a broker answers",
+            seen.trouble,
+            settings.kafka_broker_servers,
+            servers,
+            tls=plain,
+            password=plain,
+            other=plain,
+        )
         return [away, *not_looked_at(SERVER, rest, "Kafka does not answer")]
     found = f"{settings.kafka_broker_servers}: {len(seen.brokers)} in the cluster ({', '.join(seen.brokers)})"
     return [
@@ -83,7 +90,8 @@ def judge_kafka(settings: Settings, seen: KafkaSeen) -> list[Finding]:
     ]
 
 
-def _named_topics(settings: Settings) -> dict[str, str]:
+def named_topics(settings: Settings) -> dict[str, str]:
+    """Give the four topics' names by their settings."""
     names = (
         settings.kafka_input_topic,
         settings.kafka_output_failed_topic,

@@ -1,5 +1,6 @@
 """What `check` makes of what it saw of each server."""
 
+import io
 import re
 import threading
 from collections.abc import Callable
@@ -7,7 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from commands import check
 from commands.checking.cassandra_seen import (
     AGGREGATES,
     CONSUMPTION,
@@ -393,6 +396,18 @@ def test_passwords_are_in_no_address_and_in_no_text() -> None:
     told = repr(without(secrets, findings))
     assert all(secret not in told for secret in secrets)
     assert "***" in told
+
+
+def test_on_a_terminal_what_to_do_stands_under_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=110)
+    monkeypatch.setattr(check, "console", lambda: out)
+    check._show(judge_ledger(SETTINGS, replace(LEDGER, held_ms=59_000)))
+    assert isinstance(out.file, io.StringIO)
+    shown = out.file.getvalue()
+    assert "next step" not in shown
+    assert "→ read why in the workers' log" in shown
+    assert shown.count("✗ wrong") == 1
+    assert "7 ok, 1 wrong: not all is in order" in shown
 
 
 def test_doubtful_settings_are_warned_of() -> None:
