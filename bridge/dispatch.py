@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 # Without a limit kombu tries for ever to connect (kombu/connection.py, Connection.default_channel); one retry is enough
 # to reach the second of two brokers, and the bridge itself tries again later.
-_CONNECT_ONCE = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0, "interval_max": 0.1}
+CONNECT_ONCE = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0, "interval_max": 0.1}
 
 
 class BrokerUnavailable(Exception):
@@ -102,7 +102,7 @@ class Dispatcher:
 
     def _open(self) -> Producer:
         if self._producer is None:
-            self._connection = self._app.connection_for_write(transport_options=_CONNECT_ONCE)
+            self._connection = self._app.connection_for_write(transport_options=CONNECT_ONCE)
             self._errors = (
                 KombuError,
                 OSError,

@@ -13,11 +13,12 @@ from prometheus_client import CollectorRegistry
 from bridge.bridge import Bridge, Parts
 from bridge.dispatch import Dispatcher, make_app
 from bridge.kafka_input import KafkaInput
-from bridge.metrics import Gauges
+from bridge.metrics import BridgeMetrics
+from bridge.queue_watch import QueueWatch
 from bridge.sweep import Sweeper
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
-from reconciliation.counters import Counters
+from reconciliation.build_info import release
 from reconciliation.errors import SettingsError
 from reconciliation.failed_topic import FailedTopic
 from reconciliation.logs import configure_logging
@@ -30,21 +31,27 @@ log = structlog.get_logger(__name__)
 #: How long the round in hand may take after SIGTERM, in seconds; what it has not committed is read again.
 GRACE = 8.0
 
+#: How often the broker is asked for the queue's length at most, in seconds.
+LEAST_QUEUE_INTERVAL = 2.0
+
 
 def build(settings: Settings) -> Bridge:
     """Make a bridge with its connections; none of them asks its server anything yet."""
     registry = CollectorRegistry()
-    counters = Counters(registry)
+    metrics = BridgeMetrics(registry)
     ledger = Ledger(ledger_config(settings))
-    dispatcher = Dispatcher(make_app(), settings.group_size)
+    app = make_app()
+    dispatcher = Dispatcher(app, settings.group_size)
+    queue_interval = max(LEAST_QUEUE_INTERVAL, settings.ledger_sweep_interval)
     publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
     parts = Parts(
         ledger=ledger,
         dispatcher=dispatcher,
         sweeper=Sweeper(ledger, dispatcher, settings.ledger_sweep_interval, settings.ledger_lease / 3),
-        failed_topic=FailedTopic(publisher, settings.kafka_output_failed_topic, counters),
-        counters=counters,
-        gauges=Gauges(registry),
+        failed_topic=FailedTopic(publisher, settings.kafka_output_failed_topic, metrics.counters),
+        metrics=metrics,
+        queue_watch=QueueWatch(app, settings.kafka_group_id, queue_interval, metrics.gauges.queued),
+        oldest_open_ms=ledger.oldest_open_ms,
     )
 
     def make_input(on_leave: Callable[[list[int], bool], None]) -> KafkaInput:
@@ -136,5 +143,6 @@ def run(settings: Settings) -> None:
         broker=maybe_sanitize_url(settings.celery_broker_url),
         ledger=maybe_sanitize_url(settings.ledger_redis_url),
         group_size=settings.group_size,
+        release=release(),
     )
     Runner(bridge.run).run()

@@ -241,6 +241,14 @@ class Ledger:
         """Count the offsets whose requests are accepted and not settled."""
         return self.occupancy().open
 
+    def oldest_open_ms(self) -> int | None:
+        """Say when the oldest open entry was accepted, in ms since 1970; None where none is open.
+
+        Of many, the oldest of the hundred that are due next.
+        """
+        (accepted,) = self._connection.run("oldest", [])
+        return None if accepted < 0 else int(accepted)
+
     def failures_held_ms(self) -> int:
         """Give for how many milliseconds nothing more is given up; 0 when final failures are as rare as they may be."""
         ((left, _),) = self._connection.run("breaker", [])

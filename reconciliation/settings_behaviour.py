@@ -10,7 +10,7 @@ from reconciliation.settings_sources import Documented
 
 
 class BehaviourSettings(BaseSettings):
-    """Steps that can be switched off, sizes, retries, the ledger's times, metrics and logs; times in seconds."""
+    """Steps that can be switched off, sizes, retries and the ledger's times; times in seconds."""
 
     batch_write_size: Annotated[
         int,
@@ -157,23 +157,6 @@ class BehaviourSettings(BaseSettings):
             "An attempt that takes longer hangs: its requests go on elsewhere and its process is replaced (seconds).",
         ),
     ] = 300.0
-    metrics_address: Annotated[
-        str, kind.HOST, Documented("metrics.address", "The address that metrics are served on.")
-    ] = "127.0.0.1"
-    metrics_bridge_port: Annotated[
-        int, kind.PORT_OR_OFF, Documented("metrics.bridge.port", "The port of the bridge's metrics.")
-    ] = 9464
-    metrics_worker_port: Annotated[
-        int, kind.PORT_OR_OFF, Documented("metrics.worker.port", "The port of the worker's metrics.")
-    ] = 9465
-    log_format: Annotated[
-        str, kind.one_of("console", "json"), Documented("log.format", "How log records are written.")
-    ] = "console"
-    log_level: Annotated[
-        str,
-        kind.one_of("debug", "info", "warning", "error", "critical"),
-        Documented("log.level", "The least level that is written."),
-    ] = "info"
 
     @field_validator("retry_backoff_most")
     @classmethod

@@ -11,7 +11,6 @@ from prometheus_client import REGISTRY
 from ledger.config import ledger_config
 from ledger.lease_keeper import LeaseKeeper
 from ledger.ledger import Ledger
-from reconciliation.counters import Counters
 from reconciliation.enrolment_store import EnrolmentStore, StoreConfig
 from reconciliation.errors import Server, SettingsError, StoreUnavailable
 from reconciliation.failed_topic import FailedTopic
@@ -21,6 +20,7 @@ from reconciliation.reconciler import EventTopics, Reconciler
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings, process_settings
+from worker.metrics import WorkerMetrics
 from worker.replacement import REPLACEMENT, Replacement
 
 #: After Cassandra refused a connection, attempts within this many seconds are told so without another try.
@@ -69,7 +69,7 @@ class Connections:
     """Everything that the tasks of one process share; all of it may be used by several threads."""
 
     settings: Settings
-    counters: Counters
+    metrics: WorkerMetrics
     ledger: Ledger
     leases: LeaseKeeper
     open_store: StoreOpener
@@ -99,11 +99,12 @@ class Connections:
         self.ledger.close()
 
 
-def connect(settings: Settings, counters: Counters, replacement: Replacement | None = None) -> Connections:
+def connect(settings: Settings, metrics: WorkerMetrics, replacement: Replacement | None = None) -> Connections:
     """Make the connections of one process; none of them asks its server anything yet.
 
     With a `replacement` the process is replaced when an attempt takes longer than attempt.limit.
     """
+    counters = metrics.counters
     ledger = Ledger(ledger_config(settings))
     publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
     relations = RelationCache(
@@ -147,6 +148,7 @@ def connect(settings: Settings, counters: Counters, replacement: Replacement | N
             channel=settings.audit_channel,
         ),
         counters=counters,
+        stages=metrics.stages,
         now_us=lambda: time.time_ns() // 1000,
     )
 
@@ -157,7 +159,7 @@ def connect(settings: Settings, counters: Counters, replacement: Replacement | N
     leases = LeaseKeeper(ledger, settings.ledger_lease, settings.attempt_limit, on_hung=replace)
     return Connections(
         settings=settings,
-        counters=counters,
+        metrics=metrics,
         ledger=ledger,
         leases=leases,
         open_store=open_store,
@@ -181,7 +183,7 @@ def current_connections() -> Connections:
     with _lock:
         found = _by_process.get(os.getpid())
         if found is None:
-            found = connect(process_settings(), Counters(REGISTRY), REPLACEMENT)
+            found = connect(process_settings(), WorkerMetrics(REGISTRY), REPLACEMENT)
             _by_process.clear()
             _by_process[os.getpid()] = found
         return found

@@ -2,7 +2,20 @@
 
 from importlib.resources import files
 
-SCRIPTS = ("accept", "breaker", "claim", "condemn", "fail", "occupancy", "owe", "renew", "retry", "settle", "sweep")
+SCRIPTS = (
+    "accept",
+    "breaker",
+    "claim",
+    "condemn",
+    "fail",
+    "occupancy",
+    "oldest",
+    "owe",
+    "renew",
+    "retry",
+    "settle",
+    "sweep",
+)
 
 
 def load_script(name: str) -> str:

@@ -188,6 +188,8 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
     "metrics_worker_port": ("METRICS_WORKER_PORT", 9465, "0", 0, ("-1",)),
     "log_format": ("LOG_FORMAT", "console", "JSON", "json", ("xml",)),
     "log_level": ("LOG_LEVEL", "info", "Warning", "warning", ("trace",)),
+    "log_requests": ("LOG_REQUESTS", True, "no", False, ("maybe",)),
+    "log_enrolment_ids": ("LOG_ENROLMENT_IDS", "hashed", "Plain", "plain", ("sha256", "true")),
 }
 REFUSED = [(field, variable, text) for field, (variable, _, _, _, texts) in TABLE.items() for text in texts if text]
 
