@@ -24,7 +24,6 @@ from devstack.ports import HOST
 from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
-from reconciliation.counters import Counters
 from reconciliation.model import Attempt, DebtStatus, EnrolmentKey, Origin, Outcome, Record, SyncRequest
 from reconciliation.settings import Settings, load_settings
 from tasks.runner import make_runner
@@ -33,6 +32,7 @@ from tests.support.installation import unique
 from tests.support.relations import RelationSets
 from tests.support.tables import Learner
 from worker.connections import Connections, connect
+from worker.metrics import WorkerMetrics
 
 GROUP = 25
 
@@ -102,7 +102,7 @@ def main(learners: int, rounds: int, seed: int) -> None:
     )
     relations = RelationSets(HOST, ports.redis, 10)
     workload = Workload(Shape(learners=count), ports.cassandra, keyspace, relations, random)
-    connections = connect(settings, Counters(CollectorRegistry()))
+    connections = connect(settings, WorkerMetrics(CollectorRegistry()))
     try:
         found = []
         for number in track(range(rounds + 1), description="rounds", console=Console(stderr=True)):

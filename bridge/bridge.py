@@ -15,12 +15,13 @@ from bridge.dispatch import BrokerUnavailable, Dispatcher
 from bridge.health import BridgeHealth
 from bridge.intake import Backlog, sort_record
 from bridge.kafka_input import KafkaInput, KafkaUnavailable
-from bridge.metrics import Gauges
+from bridge.metrics import BridgeMetrics
 from bridge.pacing import RESUME_SHARE, Hold, Pacing, Reminder
 from bridge.positions import Positions, is_to_rewind
+from bridge.queue_watch import QueueWatch
 from bridge.sweep import Sweeper
 from ledger.ledger import Identity, Ledger
-from reconciliation.counters import Counters
+from reconciliation.durations import Stage
 from reconciliation.errors import LedgerUnavailable
 from reconciliation.failed_topic import FailurePlace
 
@@ -40,9 +41,9 @@ class Parts:
     dispatcher: Dispatcher
     sweeper: Sweeper
     failed_topic: FailurePlace
-    counters: Counters
-    gauges: Gauges
+    metrics: BridgeMetrics
     health: BridgeHealth
+    queue_watch: QueueWatch
 
 
 class _Held(Exception):
@@ -72,6 +73,7 @@ class Bridge:
         max_open: int,
     ) -> None:
         self._parts = parts
+        self._stages = parts.metrics.stages
         self._poll_records = poll_records
         self._max_open = max_open
         self._backlog = Backlog()
@@ -92,6 +94,7 @@ class Bridge:
 
         Raises SettingsError when the ledger's Redis may throw entries away.
         """
+        self._parts.queue_watch.start()
         try:
             while not is_stopped():
                 self._take()
@@ -102,6 +105,7 @@ class Bridge:
         finally:
             self._input.close()
             self._parts.dispatcher.close()
+            self._parts.queue_watch.close()
 
     def _take(self) -> None:
         records = self._input.take(max(1, self._poll_records - len(self._backlog)), POLL_WAIT)
@@ -114,8 +118,8 @@ class Bridge:
             work = sort_record(record, repeated, now_ms)
             skipped += work is None
             self._backlog.add(record, work)
-        self._parts.counters.total_events.inc(len(records))
-        self._parts.counters.skipped_events.inc(skipped)
+        self._parts.metrics.counters.total_events.inc(len(records))
+        self._parts.metrics.counters.skipped_events.inc(skipped)
         log.debug("records taken", records=len(records), skipped=skipped)
 
     def _has_work(self, now: float) -> bool:
@@ -150,9 +154,9 @@ class Bridge:
             self._parts.sweeper.put_off(now)
         self._identity = identity
         if self._parts.sweeper.is_due(now):
-            self._parts.sweeper.sweep(now)
-            self._parts.gauges.open_requests.set(ledger.open_count())
-            self._parts.gauges.lag.set(self._input.lag())
+            with self._stages.time(Stage.SWEEP):
+                self._parts.sweeper.sweep(now)
+            self._look_around()
         self._begin_partitions(identity)
         unconfirmed = self._report_failures()
         held = self._accept(identity.stopped)
@@ -162,6 +166,16 @@ class Bridge:
             raise _Held(Hold.FAILED_TOPIC, unconfirmed)
         if held is not None:
             raise held
+
+    def _look_around(self) -> None:
+        """Show what the ledger and the input look like now."""
+        ledger, gauges = self._parts.ledger, self._parts.metrics.gauges
+        gauges.open_requests.set(ledger.open_count())
+        oldest_ms = ledger.oldest_open_ms()
+        # the ledger's clock is Redis': it may be ahead
+        gauges.oldest_open.set(0 if oldest_ms is None else max(0, time.time() - oldest_ms / 1000))
+        gauges.failures_held.set(ledger.failures_held_ms() > 0)
+        gauges.lag.set(self._input.lag())
 
     def _read_again(self) -> None:
         # what Redis lost may be anything since the last commit's oldest open offset: begin every partition anew
@@ -223,9 +237,11 @@ class Bridge:
         full = _Held(Hold.LEDGER_FULL, f"{self._max_open} requests are open (ledger.max.open)")
         if self._pacing.hold is Hold.LEDGER_FULL and ledger.occupancy().counted > RESUME_SHARE * self._max_open:
             return full
-        acceptance = ledger.accept(requests)
+        with self._stages.time(Stage.ACCEPT):
+            acceptance = ledger.accept(requests)
         # after a failure here the whole list is accepted again, which gives the same tickets
-        self._parts.dispatcher.send(acceptance.tickets)
+        with self._stages.time(Stage.SEND):
+            self._parts.dispatcher.send(acceptance.tickets)
         self._backlog.done([request.record for request in requests[: acceptance.accepted]])
         log.debug("requests accepted", requests=acceptance.accepted, collapsed=acceptance.collapsed)
         # one that was stopped since it was asked is told why in the next round
@@ -236,14 +252,18 @@ class Bridge:
         if self._identity is None or not (renew or self._positions.is_behind(self._identity)):
             return
         self._renew_at = now + RENEW_INTERVAL if renew else self._renew_at
+        with self._stages.time(Stage.COMMIT):
+            self._commit_behind(self._identity, renew=renew)
+
+    def _commit_behind(self, identity: Identity, *, renew: bool) -> None:
         ledger = self._parts.ledger
         oldest = {
             partition: ledger.oldest_open(self._input.topic, partition) for partition in self._positions.partitions()
         }
         # asked afterwards: the offsets above were told by the life of the ledger that the mark names
-        if ledger.verify() != self._identity:
+        if ledger.verify() != identity:
             return
-        self._positions.committed(self._input.commit(self._positions.due(self._identity, oldest, renew)))
+        self._positions.committed(self._input.commit(self._positions.due(identity, oldest, renew)))
 
     def _leave(self, partitions: list[int], lost: bool) -> None:
         if not lost and self._pacing.hold is None:
@@ -263,10 +283,11 @@ class Bridge:
             tell("paused, and tried again until it goes", reason=str(hold), detail=detail)
         self._pacing.trouble(hold, now)
         self._input.hold()
-        self._parts.gauges.paused.set(1)
+        self._parts.metrics.gauges.held(hold)
 
     def _well(self) -> None:
         if self._pacing.hold is None:
+            self._parts.metrics.gauges.progressed()
             return
         try:
             self._input.release()
@@ -275,6 +296,7 @@ class Bridge:
             return
         ended = self._pacing.well(time.monotonic())
         self._reminder.reset()
-        self._parts.gauges.paused.set(0)
+        self._parts.metrics.gauges.held(None)
+        self._parts.metrics.gauges.progressed()
         if ended is not None:
             log.info("resumed", reason=str(ended.hold), seconds=round(ended.lasted, 1))

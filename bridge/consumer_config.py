@@ -1,9 +1,12 @@
 """How the bridge's Kafka consumer is set up, each option with its reason."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import KafkaError
+
+from reconciliation.logs import KAFKA_LOGGER
 
 
 def consumer_config(servers: str, group_id: str, report: Callable[[KafkaError], None]) -> dict[str, Any]:
@@ -32,4 +35,5 @@ def consumer_config(servers: str, group_id: str, report: Callable[[KafkaError], 
         # what is worth an operator's attention comes through error_cb as well, once
         "log_level": 2,
         "error_cb": report,
+        "logger": logging.getLogger(KAFKA_LOGGER),
     }

@@ -15,11 +15,13 @@ from bridge.bridge import Bridge, Parts
 from bridge.dispatch import Dispatcher, make_app
 from bridge.health import BridgeHealth
 from bridge.kafka_input import KafkaInput
-from bridge.metrics import Gauges
+from bridge.metrics import BridgeMetrics
+from bridge.queue_watch import QueueWatch
 from bridge.sweep import Sweeper
 from ledger.comparisons import Comparisons
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
+from reconciliation.build_info import release
 from reconciliation.counters import Counters
 from reconciliation.errors import SettingsError
 from reconciliation.failed_topic import FailedTopic, FailurePlace
@@ -35,21 +37,26 @@ log = structlog.get_logger(__name__)
 #: How long the round in hand may take after SIGTERM, in seconds; what it has not committed is read again.
 GRACE = 8.0
 
+#: How often the broker is asked for the queue's length at most, in seconds.
+LEAST_QUEUE_INTERVAL = 2.0
+
 
 def build(settings: Settings) -> Bridge:
     """Make a bridge with its connections; none of them asks its server anything yet."""
     registry = CollectorRegistry()
-    counters = Counters(registry)
+    metrics = BridgeMetrics(registry)
     ledger = Ledger(ledger_config(settings))
-    dispatcher = Dispatcher(make_app(), settings.group_size)
+    app = make_app()
+    dispatcher = Dispatcher(app, settings.group_size)
+    queue_interval = max(LEAST_QUEUE_INTERVAL, settings.ledger_sweep_interval)
     parts = Parts(
         ledger=ledger,
         dispatcher=dispatcher,
         sweeper=Sweeper(ledger, dispatcher, settings.ledger_sweep_interval, settings.ledger_lease / 3),
-        failed_topic=_failure_place(settings, counters),
-        counters=counters,
-        gauges=Gauges(registry),
+        failed_topic=_failure_place(settings, metrics.counters),
+        metrics=metrics,
         health=BridgeHealth(settings.health_limit, time.monotonic()),
+        queue_watch=QueueWatch(app, settings.kafka_group_id, queue_interval, metrics.gauges.queued),
     )
 
     def make_input(on_leave: Callable[[list[int], bool], None]) -> KafkaInput:
@@ -155,5 +162,6 @@ def run(settings: Settings) -> None:
         broker=maybe_sanitize_url(settings.celery_broker_url),
         ledger=maybe_sanitize_url(settings.ledger_redis_url),
         group_size=settings.group_size,
+        release=release(),
     )
     Runner(bridge.run, bridge.health.stop).run()

@@ -86,7 +86,8 @@ class RetryLater:
     """An attempt that goes on after `delay_ms`, with the reason that operators are shown.
 
     What spends an attempt goes on alone; what waits for a server may share a message again. `waits_for` names the one
-    server or course that it waits for while others need not: such a wait has a bound of its own.
+    server or course that it waits for while others need not: such a wait has a bound of its own. `code` is the error's,
+    for metrics and logs.
     """
 
     entry_id: str
@@ -94,6 +95,7 @@ class RetryLater:
     spends: Spends
     reason: str
     waits_for: str = ""
+    code: str = "OTHER"
 
 
 class FailureStatus(StrEnum):

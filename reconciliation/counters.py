@@ -1,9 +1,10 @@
-"""The product's counters, each with one meaning (docs/reconciliation.md, counters)."""
+"""The product's counters, each with one meaning (docs/metrics.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from prometheus_client import CollectorRegistry, Counter
 
+from reconciliation.errors import CODES, OTHER
 from reconciliation.shadow import Kind
 
 PREFIX = "enrolment_reconciliation_"
@@ -68,3 +69,26 @@ class Counters:
         for name, value in values.items():
             if name in self._by_name:
                 self._by_name[name].inc(value)
+
+
+class Retries:
+    """Counts attempts after which a request goes on, by the code of what ended them and by what they spend.
+
+    `registry` is where the counter is registered; `spends` are the values of its second label.
+    """
+
+    def __init__(self, registry: CollectorRegistry, spends: Collection[str]) -> None:
+        self._counter = Counter(
+            PREFIX + "requests_retried",
+            "Attempts after which a request goes on",
+            ["reason", "spends"],
+            registry=registry,
+        )
+        # those that are there from the start show as 0, so that the first increase is seen
+        for code in CODES:
+            for spent in spends:
+                self._counter.labels(code, spent)
+
+    def add(self, code: str, spent: str) -> None:
+        """Count an attempt that ended for this reason; a code of another release counts as OTHER."""
+        self._counter.labels(code if code in CODES else OTHER, spent).inc()

@@ -3,6 +3,7 @@
 See docs/reliability.md for the rule behind each class.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 
@@ -117,6 +118,29 @@ class PutOff(ReconciliationError):
 class LedgerUnavailable(Exception):
     """Raised when the ledger's Redis did not answer; nothing can be decided until it does."""
 
+    code = "LEDGER_UNAVAILABLE"
+
 
 class SettingsError(Exception):
     """Raised when a setting is missing or wrong; the text is one line that names it and what is allowed."""
+
+
+#: What a request is told to fail with when its attempts ended their own processes, and when its task was revoked.
+WORKER_LOST = "WORKER_LOST"
+REVOKED = "REVOKED"
+
+#: Stands in metrics for a code that is not among `CODES`, as another release may have recorded.
+OTHER = "OTHER"
+
+
+def _codes(base: type[ReconciliationError]) -> Iterator[str]:
+    """Give the codes of the errors that are raised: those that no other one is made of."""
+    below = base.__subclasses__()
+    if not below:
+        yield base.code
+    for error in below:
+        yield from _codes(error)
+
+
+#: Every code that an attempt may end with: the values of a metric's label (docs/metrics.md).
+CODES = (*_codes(ReconciliationError), LedgerUnavailable.code, WORKER_LOST, REVOKED, OTHER)

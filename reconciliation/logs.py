@@ -1,22 +1,31 @@
-"""Logging of a process: our records and the libraries' go one way, to standard error."""
+"""Logging of a process: our records, the libraries' and Python's warnings go one way, to standard error."""
 
 import logging
 import sys
+import threading
 from collections.abc import Sequence
 from io import StringIO
+from types import TracebackType
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor
 
+from reconciliation.log_noise import NoiseFilter
+from reconciliation.log_rows import Rows, as_json, as_text
 from reconciliation.printing import printable
 
 # Their INFO tells each connection, heartbeat or request; pyhocon's DEBUG tells the values of settings.
 _NOISY = ("amqp", "cassandra", "celery", "confluent_kafka", "kombu", "pyhocon", "urllib3")
 
-
 # What these tell with a traceback is a server that is away. A task's own errors come from celery.app and keep theirs.
 _TRACEBACKS_SHORTENED = ("amqp", "cassandra", "celery.bootsteps", "celery.worker", "kombu")
+
+# While a server is away these tell so with every try.
+_REPEATING = ("amqp", "cassandra", "celery.bootsteps", "celery.worker", "confluent_kafka", "kombu", "urllib3")
+
+#: Where Kafka's client logs to; without one librdkafka writes lines of its own form to standard error.
+KAFKA_LOGGER = "confluent_kafka"
 
 
 def configure_logging(form: str, level: str, warnings: Sequence[str] = ()) -> None:
@@ -42,22 +51,40 @@ def configure_logging(form: str, level: str, warnings: Sequence[str] = ()) -> No
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[_shorten_traceback, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_ending(form)],
-        )
-    )
+    handler.setFormatter(_Formatter(form, shared, is_coloured=form != "json" and sys.stderr.isatty()))
+    handler.addFilter(NoiseFilter(_REPEATING))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # with each loss of the broker it tells as an error which of Celery's own parts were not there to be restarted
+    logging.getLogger("celery.bootsteps").setLevel(logging.CRITICAL)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _tell_end
+    threading.excepthook = _tell_thread_end
     for warning in warnings:
         structlog.get_logger(__name__).warning(warning)
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Makes one line of a record, and several of one that carries rows (reconciliation/log_rows.py)."""
+
+    def __init__(self, form: str, shared: Sequence[Processor], *, is_coloured: bool) -> None:
+        super().__init__(
+            foreign_pre_chain=[_shorten_traceback, *shared],
+            processors=[self.remove_processors_meta, *_ending(form, is_coloured=is_coloured)],
+        )
+        self._format_rows = as_json if form == "json" else as_text
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give what is written for a record."""
+        if isinstance(record.msg, Rows):
+            return self._format_rows(record, record.msg)
+        return super().format(record)
 
 
 def _shorten_traceback(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -68,13 +95,13 @@ def _shorten_traceback(_logger: object, _method: str, event: EventDict) -> Event
     return event
 
 
-def _ending(form: str) -> list[Processor]:
+def _ending(form: str, *, is_coloured: bool) -> list[Processor]:
     if form == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # structlog's own choice, where rich is installed, shows the variables of every frame: passwords, learners' ids
     return [
         _make_printable,
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_traceback),
+        structlog.dev.ConsoleRenderer(colors=is_coloured, exception_formatter=_write_traceback),
     ]
 
 
@@ -94,3 +121,20 @@ def _write_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
     written = StringIO()
     structlog.dev.plain_traceback(written, exc_info)
     stream.writelines("\n    " + printable(line) for line in written.getvalue().strip().split("\n"))
+
+
+def _tell_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Log what ends the process, in the form of every other record."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    structlog.get_logger(__name__).critical("the process ends with an error", exc_info=(kind, error, trace))
+
+
+def _tell_thread_end(ended: threading.ExceptHookArgs) -> None:
+    """Log what ends a thread; SystemExit is an end as any other (threading.excepthook)."""
+    if ended.exc_value is None or issubclass(ended.exc_type, SystemExit):
+        return
+    name = ended.thread.name if ended.thread is not None else None
+    error = (ended.exc_type, ended.exc_value, ended.exc_traceback)
+    structlog.get_logger(__name__).error("a thread ended with an error", thread=name, exc_info=error)

@@ -1,5 +1,6 @@
 """Sends events to Kafka and says of each whether Kafka has it (docs/reconciliation.md, events)."""
 
+import logging
 import os
 import threading
 import time
@@ -9,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from reconciliation.errors import EventTooLarge, PublishFailed, ReconciliationError
+from reconciliation.logs import KAFKA_LOGGER
 from reconciliation.model import Origin, OutgoingEvent
 
 log = structlog.get_logger(__name__)
@@ -120,7 +122,7 @@ class _Link:
     def __init__(self, config: dict[str, str | int | float | bool]) -> None:
         self.process = os.getpid()
         self.is_spent = False
-        self.producer = Producer({**config, "error_cb": self._note})
+        self.producer = Producer({**config, "error_cb": self._note, "logger": logging.getLogger(KAFKA_LOGGER)})
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="kafka-delivery-reports", daemon=True)
         self._thread.start()

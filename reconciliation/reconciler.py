@@ -5,12 +5,13 @@ announce it, and only then say that the request is done.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
 from reconciliation import progress
 from reconciliation.counters import Counters
+from reconciliation.durations import Stage, Stages
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import (
     ClaimLost,
@@ -21,25 +22,23 @@ from reconciliation.errors import (
 )
 from reconciliation.events import audit_event, certificate_event, completion_mid
 from reconciliation.model import (
-    COMPLETED,
     Attempt,
     CollectionStatus,
     Completion,
     CourseRelations,
     Debt,
     DebtStatus,
-    EnrolmentRow,
     Failed,
-    Look,
     Outcome,
     OutgoingEvent,
-    Plan,
     Verdict,
 )
+from reconciliation.personal import traceback_without_learners, without_learners
 from reconciliation.publisher import EventPublisher
 from reconciliation.reconciling import RecordDebts
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
+from reconciliation.work import Work, above, alive, shows, take_errors
 
 log = structlog.get_logger(__name__)
 
@@ -56,18 +55,6 @@ class EventTopics:
     channel: str
 
 
-@dataclass(slots=True)
-class _Work:
-    """One attempt on its way through the steps; `error` takes it out of all that follow."""
-
-    attempt: Attempt
-    stamp_us: int = 0
-    look: Look = field(default_factory=lambda: Look((), None))
-    plan: Plan = field(default_factory=lambda: Plan(Verdict.NO_CONSUMPTION))
-    announce: Completion | None = None
-    error: ReconciliationError | None = None
-
-
 class Reconciler:
     """Does what docs/reconciliation.md says, for a group of requests at once.
 
@@ -79,6 +66,7 @@ class Reconciler:
         rules: the switches that change what is written.
         topics: where completions are announced.
         counters: what is counted on the way.
+        stages: what times the steps.
         now_us: the clock, in microseconds since 1970.
 
     """
@@ -93,6 +81,7 @@ class Reconciler:
         rules: progress.Rules,
         topics: EventTopics,
         counters: Counters,
+        stages: Stages,
         now_us: Callable[[], int],
     ) -> None:
         self._open_store = open_store
@@ -102,6 +91,7 @@ class Reconciler:
         self._rules = rules
         self._topics = topics
         self._counters = counters
+        self._stages = stages
         self._now_us = now_us
 
     def reconcile(self, attempts: Sequence[Attempt], record_debts: RecordDebts) -> list[Outcome | Failed]:
@@ -110,18 +100,21 @@ class Reconciler:
         `record_debts` writes completions down before they happen and says of each whether it is owed, was paid long
         ago, or is no longer ours to write; what it raises ends the whole group.
         """
-        works = [_Work(attempt) for attempt in attempts]
+        works = [Work(attempt) for attempt in attempts]
         try:
-            store = self._open_store()
-            self._look(store, works)
+            with self._stages.time(Stage.LOOK):
+                store = self._open_store()
+                self._look(store, works)
             self._decide(works)
-            self._write_aggregates(store, works)
+            with self._stages.time(Stage.AGGREGATES):
+                self._write_aggregates(store, works)
             self._record_debts(works, record_debts)
-            self._write_enrolments(store, works)
+            with self._stages.time(Stage.ENROLMENTS):
+                self._write_enrolments(store, works)
             self._announce(works)
         except ReconciliationError as error:
             # a server is away: it concerns all that had not failed by themselves
-            for work in _alive(works):
+            for work in alive(works):
                 work.error = error
         return [self._result(work) for work in works]
 
@@ -132,11 +125,11 @@ class Reconciler:
         except ReconciliationError:
             return [None for _ in completions]
         return [
-            None if isinstance(row, ReconciliationError) else _shows(row, completion)
+            None if isinstance(row, ReconciliationError) else shows(row, completion)
             for completion, row in zip(completions, rows, strict=True)
         ]
 
-    def _look(self, store: EnrolmentStore, works: Sequence[_Work]) -> None:
+    def _look(self, store: EnrolmentStore, works: Sequence[Work]) -> None:
         """Read every learner; a row written not before our stamp is looked at again, then stamped above.
 
         Without that a writer whose clock is ahead would hide what we decided from a later look.
@@ -151,17 +144,17 @@ class Reconciler:
                     work.error = look
                 else:
                     work.look = look
-            again = [work for work in _alive(again) if progress.clock_conflict(work.look.enrolment, work.stamp_us)]
+            again = [work for work in alive(again) if progress.clock_conflict(work.look.enrolment, work.stamp_us)]
             if not again:
                 return
             if number == MOST_LOOKS:
                 for work in again:
-                    work.stamp_us = _above(work.look, work.stamp_us)
+                    work.stamp_us = above(work.look, work.stamp_us)
 
-    def _decide(self, works: Sequence[_Work]) -> None:
+    def _decide(self, works: Sequence[Work]) -> None:
         """Read what the courses require and plan each request's writes."""
-        consumed = [work for work in _alive(works) if work.look.consumption]
-        for work in _alive(works):
+        consumed = [work for work in alive(works) if work.look.consumption]
+        for work in alive(works):
             if not work.look.consumption:
                 # needs no relations, so it waits for none
                 self._plan(work, CourseRelations(), None)
@@ -169,8 +162,11 @@ class Reconciler:
         for work in consumed:
             contents = wanted.setdefault(work.attempt.enrolment.course_id, set())
             contents.update(row.content_id for row in work.look.consumption)
+        if not wanted:
+            return
         try:
-            relations = self._relations.read(wanted) if wanted else {}
+            with self._stages.time(Stage.RELATIONS):
+                relations = self._relations.read(wanted)
         except ReconciliationError as error:
             for work in consumed:
                 work.error = error
@@ -181,7 +177,7 @@ class Reconciler:
             self._plan(work, relations.get(course_id, CourseRelations()), statuses.get(course_id))
 
     def _plan(
-        self, work: _Work, relations: CourseRelations, status: CollectionStatus | ReconciliationError | None
+        self, work: Work, relations: CourseRelations, status: CollectionStatus | ReconciliationError | None
     ) -> None:
         unknown = status if isinstance(status, ReconciliationError) else None
         try:
@@ -199,55 +195,63 @@ class Reconciler:
             work.error = unknown or error
         except ReconciliationError as error:
             work.error = error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is logged, without the learner's id
             # a request that breaks our own code is poison to itself alone
-            log.exception("a request could not be planned", entry=work.attempt.entry_id)
-            work.error = RequestFailed(f"{type(error).__name__}: {error}")
+            users = (work.attempt.enrolment.user_id,)
+            trace = traceback_without_learners(error, users)
+            log.error("a request could not be planned", entry=work.attempt.entry_id, exception=trace)
+            work.error = RequestFailed(without_learners(f"{type(error).__name__}: {error}", users))
 
     def _collection_statuses(
-        self, consumed: Sequence[_Work], relations: Mapping[str, CourseRelations]
+        self, consumed: Sequence[Work], relations: Mapping[str, CourseRelations]
     ) -> dict[str, CollectionStatus | ReconciliationError]:
         """Ask the search service about each course whose leaf nodes are missing."""
         if self._search is None:
             return {}
         course_ids = dict.fromkeys(work.attempt.enrolment.course_id for work in consumed)
         nothing = CourseRelations()
-        return self._search.statuses([it for it in course_ids if progress.needs_search(relations.get(it, nothing), it)])
+        unknown = [it for it in course_ids if progress.needs_search(relations.get(it, nothing), it)]
+        if not unknown:
+            return {}
+        with self._stages.time(Stage.SEARCH):
+            return self._search.statuses(unknown)
 
-    def _write_aggregates(self, store: EnrolmentStore, works: Sequence[_Work]) -> None:
-        writing = [work for work in _alive(works) if work.plan.aggregates]
-        _take_errors(writing, store.write_aggregates([work.plan.aggregates for work in writing]))
+    def _write_aggregates(self, store: EnrolmentStore, works: Sequence[Work]) -> None:
+        writing = [work for work in alive(works) if work.plan.aggregates]
+        take_errors(writing, store.write_aggregates([work.plan.aggregates for work in writing]))
 
-    def _record_debts(self, works: Sequence[_Work], record_debts: RecordDebts) -> None:
-        owing = [(work, work.plan.completion) for work in _alive(works) if work.plan.completion is not None]
+    def _record_debts(self, works: Sequence[Work], record_debts: RecordDebts) -> None:
+        owing = [(work, work.plan.completion) for work in alive(works) if work.plan.completion is not None]
         if not owing:
             return
         debts = [Debt(work.attempt.entry_id, completion, completion_mid(completion)) for work, completion in owing]
-        for (work, completion), status in zip(owing, record_debts(debts), strict=True):
+        with self._stages.time(Stage.DEBTS):
+            statuses = record_debts(debts)
+        for (work, completion), status in zip(owing, statuses, strict=True):
             if status is DebtStatus.LOST:
                 work.error = ClaimLost("the claim ended before the completion was written")
             elif status is DebtStatus.OWED:
                 work.announce = completion
 
-    def _write_enrolments(self, store: EnrolmentStore, works: Sequence[_Work]) -> None:
+    def _write_enrolments(self, store: EnrolmentStore, works: Sequence[Work]) -> None:
         """Write the enrolments, then make sure that each completion is what a reader sees."""
-        writing = [(work, work.plan.enrolment) for work in _alive(works) if work.plan.enrolment is not None]
-        _take_errors([work for work, _ in writing], store.write_enrolments([write for _, write in writing]))
+        writing = [(work, work.plan.enrolment) for work in alive(works) if work.plan.enrolment is not None]
+        take_errors([work for work, _ in writing], store.write_enrolments([write for _, write in writing]))
         completed = [work for work, _ in writing if work.error is None and work.plan.completion is not None]
         rows = store.read_completions([work.attempt.enrolment for work in completed])
         for work, row in zip(completed, rows, strict=True):
             completion = work.plan.completion
             if isinstance(row, ReconciliationError):
                 work.error = row
-            elif completion is None or not _shows(row, completion):
+            elif completion is None or not shows(row, completion):
                 work.error = CompletionSwallowed("a row stamped later hides the completion just written")
                 continue
             # also where it could not be read back: the attempt that finds and announces it counts it no more
             self._counters.completed_enrolments.inc()
 
-    def _announce(self, works: Sequence[_Work]) -> None:
+    def _announce(self, works: Sequence[Work]) -> None:
         """Send both events of each completion; a request is done only when Kafka confirmed both."""
-        announcing = [(work, work.announce) for work in _alive(works) if work.announce is not None]
+        announcing = [(work, work.announce) for work in alive(works) if work.announce is not None]
         outgoing: list[OutgoingEvent] = []
         for _, completion in announcing:
             now_ms = self._now_us() // 1000
@@ -255,13 +259,14 @@ class Reconciler:
             outgoing.append(audit_event(completion, self._topics.audit, self._topics.channel, now_ms))
         if not outgoing:
             return
-        reports = self._publisher.publish(outgoing)
+        with self._stages.time(Stage.ANNOUNCE):
+            reports = self._publisher.publish(outgoing)
         for (work, _), certificate, audit in zip(announcing, reports[::2], reports[1::2], strict=True):
             if certificate is None:
                 self._counters.certificate_events.inc()
             work.error = certificate or audit
 
-    def _result(self, work: _Work) -> Outcome | Failed:
+    def _result(self, work: Work) -> Outcome | Failed:
         if work.error is not None:
             return Failed(work.attempt.entry_id, work.error)
         if work.plan.verdict is Verdict.ALREADY_COMPLETED:
@@ -269,23 +274,3 @@ class Reconciler:
         elif work.plan.verdict is Verdict.RETIRED:
             self._counters.retired_consumption_events.inc()
         return Outcome(work.attempt.entry_id, work.plan.verdict, work.announce)
-
-
-def _shows(row: EnrolmentRow | None, completion: Completion) -> bool:
-    """Say whether a row, as it was read, is in the state that a completion brings it to."""
-    return row is not None and row.status == COMPLETED and row.completed_on_ms == completion.completed_on_ms
-
-
-def _alive(works: Sequence[_Work]) -> list[_Work]:
-    return [work for work in works if work.error is None]
-
-
-def _take_errors(works: Sequence[_Work], errors: Sequence[ReconciliationError | None]) -> None:
-    for work, error in zip(works, errors, strict=True):
-        work.error = error
-
-
-def _above(look: Look, stamp_us: int) -> int:
-    """Give a stamp one microsecond after the latest cell of the row."""
-    written = look.enrolment.last_written_us if look.enrolment else None
-    return max(stamp_us, (written or 0) + 1)

@@ -10,7 +10,7 @@ from reconciliation.settings_sources import Documented
 
 
 class BehaviourSettings(BaseSettings):
-    """Steps that can be switched off, sizes, retries, the ledger's times, metrics and logs; times in seconds."""
+    """Steps that can be switched off, sizes, retries and the ledger's times; times in seconds."""
 
     batch_write_size: Annotated[
         int,
@@ -165,30 +165,6 @@ class BehaviourSettings(BaseSettings):
             "How old a request is before shadow mode compares, so that the other job has had its turn (seconds).",
         ),
     ] = 60.0
-    metrics_address: Annotated[
-        str, kind.HOST, Documented("metrics.address", "The address that metrics and health are served on.")
-    ] = "127.0.0.1"
-    metrics_bridge_port: Annotated[
-        int, kind.PORT_OR_OFF, Documented("metrics.bridge.port", "The port of the bridge's metrics and health.")
-    ] = 9464
-    metrics_worker_port: Annotated[
-        int, kind.PORT_OR_OFF, Documented("metrics.worker.port", "The port of the worker's metrics and health.")
-    ] = 9465
-    health_limit: Annotated[
-        float,
-        kind.seconds(1, 86_400),
-        Documented(
-            "health.limit", "A process whose loop stands still for longer is not alive on /health/live (seconds)."
-        ),
-    ] = 300.0
-    log_format: Annotated[
-        str, kind.one_of("console", "json"), Documented("log.format", "How log records are written.")
-    ] = "console"
-    log_level: Annotated[
-        str,
-        kind.one_of("debug", "info", "warning", "error", "critical"),
-        Documented("log.level", "The least level that is written."),
-    ] = "info"
 
     @field_validator("retry_backoff_most")
     @classmethod

@@ -11,22 +11,20 @@ from ledger.entries import Claim, RetryLater, Settlement, Spends, Ticket
 from ledger.lease_keeper import Holding, LeaseKeeper
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
-from reconciliation.errors import (
-    ClaimLost,
-    LedgerUnavailable,
-    OutageError,
-    ReconciliationError,
-    RequestFailed,
-    Server,
-)
+from reconciliation.durations import Stage, Stages
+from reconciliation.errors import WORKER_LOST, LedgerUnavailable, RequestFailed, Server
 from reconciliation.events import completion_mid
 from reconciliation.failed_topic import FailurePlace
 from reconciliation.model import Completion, Debt, DebtStatus, Failed, FinalFailure, Outcome
+from reconciliation.personal import traceback_without_learners, without_learners
 from reconciliation.reconciling import Reconciling
 from tasks.giving_up import Given, chance, give_up, wait
 from tasks.isolation import Isolation, Unfinished
-from tasks.retry_policy import GiveUp, RetryRules, TryAgain, decide, decide_crash
+from tasks.judging import Judge
+from tasks.outcomes import Ended, Group, Outcomes, ended_for_good, ended_for_now, ended_well
+from tasks.retry_policy import RetryRules, decide_crash
 from tasks.summary import Summary
+from worker.metrics import WorkerGauges
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +32,6 @@ log = structlog.get_logger(__name__)
 #: that tells how it ended as soon as the ledger is back is not taken for one that died.
 LEDGER_PATIENCE = 3600.0
 LEDGER_PAUSE = 0.5
-
-#: What failInfo says of a request that ended its worker's process again and again.
-CRASHED = "WORKER_LOST"
 
 T = TypeVar("T")
 
@@ -52,6 +47,9 @@ class AttemptRunner:
         probes: for each server a call that raises while it is away.
         rules: when to try again.
         counters: what is counted on the way.
+        stages: what times the steps.
+        gauges: what the process shows of itself.
+        outcomes: tells how attempts ended; None where the process that waits for this one does.
         now_ms: the clock, in milliseconds since 1970.
         is_stopping: whether the worker was told to end.
         isolation: runs an attempt in a process of its own; None where this is such a process.
@@ -68,6 +66,9 @@ class AttemptRunner:
         probes: Mapping[Server, Callable[[], None]],
         rules: RetryRules,
         counters: Counters,
+        stages: Stages,
+        gauges: WorkerGauges,
+        outcomes: Outcomes | None,
         now_ms: Callable[[], int],
         is_stopping: Callable[[], bool],
         isolation: Isolation | None,
@@ -76,25 +77,39 @@ class AttemptRunner:
         self._leases = leases
         self._reconciler = reconciler
         self._failed_topic = failed_topic
-        self._probes = probes
+        self._judge = Judge(probes, rules, now_ms)
         self._rules = rules
         self._counters = counters
+        self._stages = stages
+        self._gauges = gauges
+        self._outcomes = outcomes
         self._now_ms = now_ms
         self._is_stopping = is_stopping
         self._isolation = isolation
 
-    def run(self, tickets: Sequence[Ticket], token: str | None = None) -> Summary:
+    def run(self, tickets: Sequence[Ticket], *, task: str = "", token: str | None = None) -> Summary:
         """Attempt every entry that these tickets name and that is still to be attempted.
 
-        `token` goes on with claims that were made under it. Raises LedgerUnavailable when the ledger is away for longer
-        than an attempt can wait; what was claimed is then attempted again after its lease.
+        `task` is the id under which Celery knows them, for the log. `token` goes on with claims that were made under
+        it. Raises LedgerUnavailable when the ledger is away for longer than an attempt can wait; what was claimed is
+        then attempted again after its lease.
         """
+        began = time.monotonic()
         held_by = token or uuid.uuid4().hex
-        claims = self._patiently(lambda: self._ledger.claim(tickets, held_by))
-        with self._leases.holding(claims) as holding:
-            return self._attempt(claims, held_by, holding) + Summary(stale=len(tickets) - len(claims))
+        with self._stages.time(Stage.CLAIM):
+            claims = self._patiently(lambda: self._ledger.claim(tickets, held_by))
+        by_id = {claim.entry_id: claim for claim in claims}
 
-    def _attempt(self, claims: Sequence[Claim], token: str, holding: Holding) -> Summary:
+        def tell(ended: Sequence[Ended]) -> None:
+            if self._outcomes is not None:
+                self._outcomes.tell(ended, Group(by_id, task, time.monotonic() - began), self._now_ms())
+
+        with self._leases.holding(claims) as holding, self._gauges.running(len(claims)):
+            return self._attempt(claims, held_by, holding, tell) + Summary(stale=len(tickets) - len(claims))
+
+    def _attempt(
+        self, claims: Sequence[Claim], token: str, holding: Holding, tell: Callable[[Sequence[Ended]], None]
+    ) -> Summary:
         owed = {claim.entry_id: claim.owed_ms for claim in claims if claim.owed_ms is not None}
         known = [(claim, failure) for claim in claims if (failure := self._known_failure(claim)) is not None]
         owing = self._owing(known, owed)
@@ -105,25 +120,26 @@ class AttemptRunner:
         together = [claim for claim in running if claim not in isolated]
         results = self._reconcile(together, token, holding, owed)
         # settled first: what follows may wait for servers that others' failures are about
-        done = [result for result in results if isinstance(result, Outcome)]
-        self._settle_done(done, token, holding)
-        retries, new = self._judge(together, results)
+        done = [(claim, it) for claim, it in zip(together, results, strict=True) if isinstance(it, Outcome)]
+        ended = self._settle_done(done, token, holding)
+        tell(ended)
+        retries, new = self._judge.judge(together, results)
         elsewhere = Summary()
         for claim in isolated:
-            ended = self._run_isolated(claim, token, holding)
-            match ended:
+            outcome = self._run_isolated(claim, token, holding)
+            match outcome:
                 case Summary():
-                    elsewhere += ended
+                    elsewhere += outcome
                 case RetryLater():
-                    retries.append(ended)
+                    retries.append(outcome)
                 case FinalFailure():
-                    new.append((claim, ended))
+                    new.append((claim, outcome))
 
         owing = self._owing(new, owed)
         for claim, failure in new:
             if claim.entry_id in owing:
                 reason = f"its completion is written and owed: {failure.code}: {failure.error}"
-                retries.append(wait(claim, reason, self._rules))
+                retries.append(wait(claim, failure.code, reason, self._rules))
         known += [(claim, failure) for claim, failure in new if claim.entry_id not in owing]
 
         def patiently(step: Callable[[], T]) -> T:
@@ -131,14 +147,15 @@ class AttemptRunner:
 
         given_up = give_up(self._ledger, self._failed_topic, known, token, rules=self._rules, patiently=patiently)
         retries += given_up.waiting
+        later = list(elsewhere.ended)
+        later += [ended_for_good(claim, failure) for claim, failure in given_up.sent]
         if retries:
-            patiently(lambda: self._ledger.retry(retries, token))
-        return elsewhere + Summary(
-            done=len(done),
-            retried=tuple(later.reason for later in retries if later.spends is not Spends.WAIT),
-            waiting=tuple(later.reason for later in retries if later.spends is Spends.WAIT),
-            given_up=tuple(failure.code for _, failure in given_up.sent),
-        )
+            with self._stages.time(Stage.SETTLE):
+                are_ours = patiently(lambda: self._ledger.retry(retries, token))
+            by_id = {claim.entry_id: claim for claim in claims}
+            later += [ended_for_now(by_id[it.entry_id], it) for it, ours in zip(retries, are_ours, strict=True) if ours]
+        tell(later)
+        return Summary(len(done) + elsewhere.done, elsewhere.stale, (*ended, *later))
 
     def _known_failure(self, claim: Claim) -> FinalFailure | None:
         """Give the final failure that an earlier attempt recorded, or that its crashes amount to."""
@@ -146,7 +163,7 @@ class AttemptRunner:
             return claim.failure
         if claim.crashes >= self._rules.crash_attempts:
             text = f"its attempt ended {claim.crashes} times without a word though nothing ran in its process beside it"
-            return FinalFailure(CRASHED, text, claim.attempts + claim.crashes, self._now_ms())
+            return FinalFailure(WORKER_LOST, text, claim.attempts + claim.crashes, self._now_ms())
         return None
 
     def _owing(self, failures: Sequence[Given], owed: Mapping[str, int]) -> set[str]:
@@ -169,13 +186,14 @@ class AttemptRunner:
         if isinstance(ended, Summary):
             return ended
         if isinstance(ended, Unfinished):
-            return wait(claim, ended.reason, self._rules)
+            return wait(claim, ended.code, ended.reason, self._rules)
         crashes = claim.crashes + 1
         delay = decide_crash(claim.crashes, rules=self._rules, chance=chance())
         if delay is None:
             text = f"its attempt ended its own process {crashes} times: {ended.reason}"
-            return FinalFailure(CRASHED, text, claim.attempts + crashes, self._now_ms())
-        return RetryLater(claim.entry_id, round(delay * 1000), Spends.CRASH, f"{CRASHED}: {ended.reason}")
+            return FinalFailure(WORKER_LOST, text, claim.attempts + crashes, self._now_ms())
+        reason = f"{WORKER_LOST}: {ended.reason}"
+        return RetryLater(claim.entry_id, round(delay * 1000), Spends.CRASH, reason, code=WORKER_LOST)
 
     def _reconcile(
         self, claims: Sequence[Claim], token: str, holding: Holding, owed: dict[str, int]
@@ -192,60 +210,23 @@ class AttemptRunner:
             return self._reconciler.reconcile([claim.attempt() for claim in claims], record_debts)
         except LedgerUnavailable:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is logged, without learners' ids
             # an error of our own code, which nobody foresaw: it spends attempts, so it can't go on for ever
-            log.exception("an attempt broke", requests=len(claims))
-            failure = RequestFailed(f"{type(error).__name__}: {error}")
+            users = [claim.request.enrolment.user_id for claim in claims]
+            trace = traceback_without_learners(error, users)
+            log.error("an attempt broke", requests=len(claims), exception=trace)
+            failure = RequestFailed(without_learners(f"{type(error).__name__}: {error}", users))
             return [Failed(claim.entry_id, failure) for claim in claims]
 
-    def _judge(
-        self, claims: Sequence[Claim], results: Sequence[Outcome | Failed]
-    ) -> tuple[list[RetryLater], list[Given]]:
-        """Sort the failed attempts into those that go on later and those that are given up."""
-        retries: list[RetryLater] = []
-        given_up: list[Given] = []
-        away: dict[Server, bool] = {}
-        for claim, result in zip(claims, results, strict=True):
-            if isinstance(result, Outcome) or isinstance(result.error, ClaimLost):
-                continue
-            error = result.error
-            decision = decide(
-                error,
-                attempts=claim.attempts,
-                waits=claim.waits,
-                server_away=self._is_away(error, away),
-                rules=self._rules,
-                chance=chance(),
-            )
-            match decision:
-                case TryAgain(delay, spends):
-                    reason = f"{error.code}: {error}"
-                    waits_for = _waits_for(claim, error, spends)
-                    retries.append(RetryLater(claim.entry_id, round(delay * 1000), spends, reason, waits_for))
-                case GiveUp(attempts):
-                    given_up.append((claim, FinalFailure(error.code, str(error), attempts, self._now_ms())))
-        return retries, given_up
-
-    def _is_away(self, error: ReconciliationError, away: dict[Server, bool]) -> bool:
-        """Probe the server that the error names, once for all of a group's errors."""
-        if not isinstance(error, OutageError):
-            return False
-        if error.server not in away:
-            try:
-                self._probes[error.server]()
-                away[error.server] = False
-            except ReconciliationError:
-                away[error.server] = True
-        return away[error.server]
-
-    def _settle_done(self, done: Sequence[Outcome], token: str, holding: Holding) -> None:
+    def _settle_done(self, done: Sequence[tuple[Claim, Outcome]], token: str, holding: Holding) -> list[Ended]:
+        """Settle what is done; gives those whose claims we still held."""
         if not done:
-            return
-        settlements = [
-            Settlement(outcome.entry_id, completion_mid(outcome.paid) if outcome.paid else None) for outcome in done
-        ]
-        closed = self._patiently(lambda: self._ledger.settle(settlements, token), holding)
+            return []
+        settlements = [Settlement(it.entry_id, completion_mid(it.paid) if it.paid else None) for _, it in done]
+        with self._stages.time(Stage.SETTLE):
+            closed = self._patiently(lambda: self._ledger.settle(settlements, token), holding)
         self._counters.success_events.inc(sum(closed))
+        return [ended_well(claim, it.verdict) for (claim, it), count in zip(done, closed, strict=True) if count]
 
     def _patiently(self, step: Callable[[], T], holding: Holding | None = None) -> T:
         """Take a step in the ledger, again and again while its Redis is away.
@@ -264,15 +245,3 @@ class AttemptRunner:
                     raise
                 log.debug("the ledger is away, its step is taken again", error=str(error))
             time.sleep(LEDGER_PAUSE)
-
-
-def _waits_for(claim: Claim, error: ReconciliationError, spends: Spends) -> str:
-    """Name the one course or server that a request waits for while others need not.
-
-    Without Cassandra, Redis or Kafka nobody gets on: what waits for these counts towards the ledger's bound.
-    """
-    if spends is Spends.ATTEMPT:
-        return f"course:{claim.request.enrolment.course_id}"
-    if isinstance(error, OutageError) and error.server is Server.SEARCH:
-        return f"server:{error.server}"
-    return ""

@@ -55,7 +55,7 @@ def give_up(
     ours = [given for given, status in zip(failures, statuses, strict=True) if status is FailureStatus.OWED]
     held = [given for given, status in zip(failures, statuses, strict=True) if status is FailureStatus.HELD]
     waiting = [
-        wait(claim, f"{failure.code}: {failure.error}; held back (failures.max.per.minute)", rules)
+        wait(claim, failure.code, f"{failure.code}: {failure.error}; held back (failures.max.per.minute)", rules)
         for claim, failure in held
     ]
     if held:
@@ -66,16 +66,14 @@ def give_up(
             error=held[0][1].error,
             next_step="mend what makes them fail; failures.max.per.minute is the limit",
         )
-    for claim, failure in ours:
-        fields = {"entry": claim.entry_id, "code": failure.code, "error": failure.error}
-        log.error("a request is given up", **fields, attempts=failure.attempts)
     reports = failed_topic.send([(claim.request.record, failure) for claim, failure in ours])
     sent: list[Given] = []
     for (claim, failure), report in zip(ours, reports, strict=True):
         if report is None:
             sent.append((claim, failure))
         else:
-            waiting.append(wait(claim, f"{failure.code}, but its failed event could not be sent: {report}", rules))
+            reason = f"{failure.code}, but its failed event could not be sent: {report}"
+            waiting.append(wait(claim, report.code, reason, rules))
     if sent:
         patiently(lambda: ledger.settle([Settlement(claim.entry_id) for claim, _ in sent], token))
     return GivenUp(tuple(sent), tuple(waiting))
@@ -86,7 +84,7 @@ def chance() -> float:
     return random.random()  # noqa: S311 - guards nothing
 
 
-def wait(claim: Claim, reason: str, rules: RetryRules) -> RetryLater:
+def wait(claim: Claim, code: str, reason: str, rules: RetryRules) -> RetryLater:
     """Have a request wait as for a server that is away: it spends nothing, and is attempted again."""
     delay = outage_delay(claim.waits, rules=rules, chance=chance())
-    return RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, reason)
+    return RetryLater(claim.entry_id, round(delay * 1000), Spends.WAIT, reason, code=code)

@@ -9,35 +9,37 @@ import time
 from prometheus_client import CollectorRegistry
 
 from ledger.entries import Ticket
-from reconciliation.counters import Counters
+from reconciliation.durations import Timed
 from reconciliation.errors import LedgerUnavailable
 from reconciliation.logs import configure_logging
 from reconciliation.settings import process_settings
 from tasks.isolation import BEGAN, EXIT_LEDGER_AWAY, report
 from tasks.runner import make_runner
 from worker.connections import connect
+from worker.metrics import WorkerMetrics
 
 
 def main(entry_id: str, generation: int, token: str) -> int:
     """Go on with the claim that `token` holds, and tell on standard output how it ended; gives the exit code."""
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level)
-    counters = Counters(CollectorRegistry())
+    timed: list[Timed] = []
+    metrics = WorkerMetrics(CollectorRegistry(), timed)
     # the limit below must not be spent on a ledger that is away
     waits_until = time.monotonic() + settings.attempt_limit / 2
-    connections = connect(settings, counters)
+    connections = connect(settings, metrics)
     runner = make_runner(connections, is_isolated=True, is_stopping=lambda: time.monotonic() > waits_until)
     # the kernel ends this process in time, even where no Python code gets its turn any more
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(math.ceil(settings.attempt_limit))
     _tell(BEGAN)
     try:
-        summary = runner.run([Ticket(entry_id, generation)], token)
+        summary = runner.run([Ticket(entry_id, generation)], token=token)
     except LedgerUnavailable:
         return EXIT_LEDGER_AWAY
     finally:
         connections.close()
-    _tell(report(summary, counters))
+    _tell(report(summary, metrics.counters, timed))
     return 0
 
 

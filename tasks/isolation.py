@@ -4,11 +4,12 @@ A fresh interpreter is started, not a fork: this process has threads, and what t
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -16,7 +17,11 @@ import structlog
 
 from ledger.entries import Claim
 from reconciliation.counters import Counters
+from reconciliation.durations import Stages, Timed
+from reconciliation.errors import WORKER_LOST, LedgerUnavailable
+from tasks.outcomes import Ended, Ending
 from tasks.summary import Summary
+from worker.pool_metrics import alone
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +46,12 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """The isolated process did not get to its attempt, or not to its end, for no fault of the request's."""
+    """The isolated process did not get to its attempt, or not to its end, for no fault of the request's.
 
+    `code` is one of `reconciliation.errors`.
+    """
+
+    code: str
     reason: str
 
 
@@ -59,19 +68,26 @@ class OwnProcess:
     Args:
         limit: how long an attempt may take, in seconds.
         counters: what the process counted is added here.
+        stages: what it timed is added here.
 
     """
 
-    def __init__(self, limit: float, counters: Counters) -> None:
+    def __init__(self, limit: float, counters: Counters, stages: Stages) -> None:
         self._limit = limit
         self._counters = counters
+        self._stages = stages
 
     def __call__(self, claim: Claim, token: str, touch: Callable[[], None]) -> Summary | Crashed | Unfinished:
         """Run a claim's attempt; the process takes the claim over by its token."""
         command = [sys.executable, "-m", "tasks.isolated", claim.entry_id, str(claim.generation), token]
         # a session of its own: Ctrl-C is for the worker, which waits for it
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True, text=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+            env=alone(os.environ),
         )
         ends = time.monotonic() + self._limit + GRACE
         with child:
@@ -85,9 +101,10 @@ class OwnProcess:
                         child.kill()
         began, _, rest = told.partition("\n")
         if child.returncode == EXIT_LEDGER_AWAY:
-            return Unfinished("the ledger is away")
+            return Unfinished(LedgerUnavailable.code, "the ledger is away")
         if began != BEGAN:
-            return Unfinished(f"the attempt's own process did not start: {_how(child.returncode, self._limit)}")
+            how = _how(child.returncode, self._limit)
+            return Unfinished(WORKER_LOST, f"the attempt's own process did not start: {how}")
         if child.returncode != 0:
             return Crashed(_how(child.returncode, self._limit))
         return self._take(rest)
@@ -95,19 +112,15 @@ class OwnProcess:
     def _take(self, told: str) -> Summary:
         report = json.loads(told)
         self._counters.add(report["counters"])
+        self._stages.add(report["stages"])
         fields = report["summary"]
-        return Summary(
-            done=int(fields["done"]),
-            stale=int(fields["stale"]),
-            retried=tuple(fields["retried"]),
-            waiting=tuple(fields["waiting"]),
-            given_up=tuple(fields["given_up"]),
-        )
+        ended = tuple(Ended(**{**it, "outcome": Ending(it["outcome"])}) for it in fields["ended"])
+        return Summary(int(fields["done"]), int(fields["stale"]), ended)
 
 
-def report(summary: Summary, counters: Counters) -> str:
-    """Write down what an isolated process did, for the process that waits for it."""
-    return json.dumps({"summary": asdict(summary), "counters": counters.read()})
+def report(summary: Summary, counters: Counters, timed: Sequence[Timed]) -> str:
+    """Write down what an isolated process did, for the process that waits for it and tells of it."""
+    return json.dumps({"summary": asdict(summary), "counters": counters.read(), "stages": timed})
 
 
 def _how(code: int, limit: float) -> str:

@@ -9,6 +9,7 @@ from celery.exceptions import Retry
 from ledger.messages import RECONCILE_TASK, decode_message
 from reconciliation.errors import LedgerUnavailable, PutOff
 from reconciliation.printing import printable
+from tasks.outcomes import Ending
 from tasks.runner import make_runner
 from tasks.summary import Summary
 from worker.connections import current_connections
@@ -45,35 +46,38 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
         log.warning("a message that this release does not read is left to the sweep", error=str(error))
         return {"done": 0, "stale": 0}
     try:
-        summary = make_runner(current_connections()).run(named)
+        connections = current_connections()
+        summary = make_runner(connections).run(named, task=self.request.id or "")
     except LedgerUnavailable as error:
         log.warning("the ledger is away: what was claimed is attempted again after its lease", error=str(error))
         raise
-    if summary.waiting and not summary.retried and not summary.given_up and _is_put_off(summary.waiting):
-        log.debug("requests are put off", task=self.request.id, **_counts(summary))
-        raise _retry("put off", summary.waiting, len(named))
-    tell = log.warning if summary.retried or summary.waiting else log.info
-    tell("a task ended", task=self.request.id, **_counts(summary))
-    if summary.given_up:
-        raise RequestsGivenUp(_tell("given up, see the failed topic", summary.given_up, len(named)))
-    if summary.retried:
-        raise _retry("to be tried again alone", summary.retried, len(named))
-    if summary.waiting:
-        raise _retry("waiting for a server", summary.waiting, len(named))
+    _log(summary, self.request.id, len(named), is_each_told=connections.settings.log_requests)
+    if given_up := summary.codes(Ending.GIVEN_UP):
+        raise RequestsGivenUp(_tell("given up, see the failed topic", given_up, len(named)))
+    if retried := summary.reasons(Ending.RETRIED):
+        raise _retry("to be tried again alone", retried, len(named))
+    if waiting := summary.reasons(Ending.WAITING):
+        raise _retry("put off" if _is_put_off(waiting) else "waiting for a server", waiting, len(named))
     return {"done": summary.done, "stale": summary.stale}
 
 
-def _counts(summary: Summary) -> dict[str, object]:
+def _log(summary: Summary, task: str | None, named: int, *, is_each_told: bool) -> None:
+    """Tell in one line how a task ended: below INFO where each of its requests has a line that says so."""
+    retried, waiting = summary.reasons(Ending.RETRIED), summary.reasons(Ending.WAITING)
     counts: dict[str, object] = {
         "done": summary.done,
         "stale": summary.stale,
-        "retried": len(summary.retried),
-        "waiting": len(summary.waiting),
-        "given_up": len(summary.given_up),
+        "retried": len(retried),
+        "waiting": len(waiting),
+        "given_up": len(summary.codes(Ending.GIVEN_UP)),
     }
-    # one line a task, whatever failed in it: in an outage there are thousands
-    reasons = summary.retried or summary.waiting
-    return {**counts, "reason": reasons[0]} if reasons else counts
+    if waiting or (retried and not is_each_told):
+        # one line for all that wait: in an outage there are thousands
+        log.warning("a task ended", task=task, **counts, reason=(waiting or retried)[0])
+    elif is_each_told and len(summary.ended) == named:
+        log.debug("a task ended", task=task, **counts)
+    else:
+        log.info("a task ended", task=task, **counts)
 
 
 def _is_put_off(reasons: tuple[str, ...]) -> bool:

@@ -15,15 +15,12 @@ from celery import signals
 
 from ledger.entries import Ticket
 from ledger.messages import RECONCILE_TASK, decode_message
-from reconciliation.errors import LedgerUnavailable
+from reconciliation.errors import REVOKED, LedgerUnavailable
 from reconciliation.model import FinalFailure
 from tasks.runner import make_runner
 from worker.connections import current_connections
 
 log = structlog.get_logger(__name__)
-
-#: What failInfo says of a revoked request.
-REVOKED = "REVOKED"
 
 #: How many revoked messages may wait here. What comes beyond is sent again by the sweep and comes again.
 MOST_WAITING = 1000

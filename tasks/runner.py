@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
+from reconciliation.personal import id_fields
 from tasks.attempts import AttemptRunner
 from tasks.isolation import OwnProcess
+from tasks.outcomes import Outcomes
 from tasks.retry_policy import RetryRules
 from worker.connections import STOPPING, Connections
 
@@ -16,7 +18,14 @@ def make_runner(
 
     `is_isolated` says that this process is one attempt's own, `is_stopping` when to wait for the ledger no longer.
     """
-    settings = connections.settings
+    settings, metrics = connections.settings, connections.metrics
+    outcomes = Outcomes(
+        ages=metrics.ages,
+        retries=metrics.retries,
+        show_ids=id_fields(settings.log_enrolment_ids),
+        is_each_told=settings.log_requests,
+        on_end=metrics.gauges.progressed,
+    )
     return AttemptRunner(
         ledger=connections.ledger,
         leases=connections.leases,
@@ -30,8 +39,11 @@ def make_runner(
             outage_backoff_most=settings.outage_backoff_most,
             crash_attempts=settings.crash_attempts,
         ),
-        counters=connections.counters,
+        counters=metrics.counters,
+        stages=metrics.stages,
+        gauges=metrics.gauges,
+        outcomes=None if is_isolated else outcomes,
         now_ms=lambda: time.time_ns() // 1_000_000,
         is_stopping=is_stopping,
-        isolation=None if is_isolated else OwnProcess(settings.attempt_limit, connections.counters),
+        isolation=None if is_isolated else OwnProcess(settings.attempt_limit, metrics.counters, metrics.stages),
     )

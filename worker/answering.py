@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ledger.comparisons import Comparisons
 from ledger.config import ledger_config
 from reconciliation.comparer import Comparer
-from reconciliation.counters import Counters
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.failed_topic import FailedTopic, FailurePlace
 from reconciliation.from_settings import rules, store_config
@@ -19,6 +18,7 @@ from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings
 from reconciliation.shadow_failures import CountedFailures
+from worker.metrics import WorkerMetrics
 from worker.store_opener import Store, StoreOpener
 
 
@@ -37,9 +37,10 @@ class Answering:
 
 
 def answer_live(
-    settings: Settings, counters: Counters, relations: RelationCache, search: CollectionSearch | None
+    settings: Settings, metrics: WorkerMetrics, relations: RelationCache, search: CollectionSearch | None
 ) -> Answering:
     """Make what writes rows and sends events."""
+    counters = metrics.counters
     publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
     open_store = StoreOpener(lambda: EnrolmentStore.connect(store_config(settings), counters))
     reconciler = Reconciler(
@@ -54,6 +55,7 @@ def answer_live(
             channel=settings.audit_channel,
         ),
         counters=counters,
+        stages=metrics.stages,
         now_us=_now_us,
     )
     failed_topic = FailedTopic(publisher, settings.kafka_output_failed_topic, counters)
@@ -61,9 +63,10 @@ def answer_live(
 
 
 def answer_in_shadow(
-    settings: Settings, counters: Counters, relations: RelationCache, search: CollectionSearch | None
+    settings: Settings, metrics: WorkerMetrics, relations: RelationCache, search: CollectionSearch | None
 ) -> Answering:
     """Make what compares and reports: no publisher, and a connection to Cassandra without a statement that writes."""
+    counters = metrics.counters
     open_reader = StoreOpener(lambda: LearnerReader.connect(store_config(settings), counters))
     report = Comparisons(ledger_config(settings), now_ms=lambda: _now_us() // 1000)
     comparer = Comparer(

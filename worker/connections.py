@@ -10,7 +10,6 @@ from prometheus_client import REGISTRY
 from ledger.config import ledger_config
 from ledger.lease_keeper import LeaseKeeper
 from ledger.ledger import Ledger
-from reconciliation.counters import Counters
 from reconciliation.errors import Server
 from reconciliation.failed_topic import FailurePlace
 from reconciliation.from_settings import collection_search, relation_cache
@@ -19,6 +18,7 @@ from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings, process_settings
 from worker.answering import Answering, answer_in_shadow, answer_live
+from worker.metrics import WorkerMetrics
 from worker.replacement import REPLACEMENT, Replacement
 from worker.store_opener import Store, StoreOpener
 
@@ -28,7 +28,7 @@ class Connections:
     """Everything that the tasks of one process share; all of it may be used by several threads."""
 
     settings: Settings
-    counters: Counters
+    metrics: WorkerMetrics
     ledger: Ledger
     leases: LeaseKeeper
     relations: RelationCache
@@ -70,16 +70,17 @@ class Connections:
         self.ledger.close()
 
 
-def connect(settings: Settings, counters: Counters, replacement: Replacement | None = None) -> Connections:
+def connect(settings: Settings, metrics: WorkerMetrics, replacement: Replacement | None = None) -> Connections:
     """Make the connections of one process; none of them asks its server anything yet.
 
     With a `replacement` the process is replaced when an attempt takes longer than attempt.limit.
     """
+    counters = metrics.counters
     ledger = Ledger(ledger_config(settings))
     relations, search = relation_cache(settings, counters), collection_search(settings)
     # the one place where shadow mode parts from the live one: what is made here has no way to write or to send
     answer = answer_in_shadow if settings.shadow_enabled else answer_live
-    answering = answer(settings, counters, relations, search)
+    answering = answer(settings, metrics, relations, search)
 
     def replace() -> None:
         if replacement is not None:
@@ -88,7 +89,7 @@ def connect(settings: Settings, counters: Counters, replacement: Replacement | N
     leases = LeaseKeeper(ledger, settings.ledger_lease, settings.attempt_limit, on_hung=replace)
     return Connections(
         settings=settings,
-        counters=counters,
+        metrics=metrics,
         ledger=ledger,
         leases=leases,
         relations=relations,
@@ -109,7 +110,7 @@ def current_connections() -> Connections:
     with _lock:
         found = _by_process.get(os.getpid())
         if found is None:
-            found = connect(process_settings(), Counters(REGISTRY), REPLACEMENT)
+            found = connect(process_settings(), WorkerMetrics(REGISTRY), REPLACEMENT)
             _by_process.clear()
             _by_process[os.getpid()] = found
         return found

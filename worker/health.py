@@ -4,13 +4,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from reconciliation.health import Heartbeat
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.settings import process_settings
 from worker.broker_question import BrokerQuestion
 from worker.connections import STOPPING, is_all_hung, is_store_open
+from worker.metrics import show_worker
+from worker.pool_metrics import POOL_METRICS, is_of_processes
 
 #: How often Celery's loop says that it turns, in seconds.
 BEAT_INTERVAL = 1.0
@@ -124,8 +126,16 @@ def serve(pool: Any) -> CeleryLoop:
         loop,
         is_all_hung,
         # the children of a prefork pool have connections of their own
-        None if kind == "celery.concurrency.prefork" else is_store_open,
+        None if is_of_processes(type(pool)) else is_store_open,
         STOPPING.is_set,
     )
-    serve_metrics(REGISTRY, settings.metrics_address, settings.metrics_worker_port, "metrics.worker.port", health)
+    show_worker(REGISTRY, pool.limit)
+    serve_metrics(
+        _registry(pool), settings.metrics_address, settings.metrics_worker_port, "metrics.worker.port", health
+    )
     return loop
+
+
+def _registry(pool: Any) -> CollectorRegistry:
+    """Give what holds all that the worker's processes measure."""
+    return POOL_METRICS.registry(lambda: pool.info["processes"]) if is_of_processes(type(pool)) else REGISTRY

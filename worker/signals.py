@@ -4,39 +4,49 @@ import gc
 import os
 import sys
 import threading
+import warnings
 from contextlib import suppress
 from typing import Any
 
 import structlog
 from celery import signals
+from celery.concurrency import get_implementation
+from celery.exceptions import CPendingDeprecationWarning
 
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
+from reconciliation.build_info import release
 from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
 from reconciliation.logs import configure_logging
 from reconciliation.settings import process_settings
 from reconciliation.shadow import SHADOW_WARNING
 from reconciliation.store_connection import CLOCK_TOLERANCE
 from worker.connections import STOPPING, close_connections, current_connections, is_all_hung
+from worker.pool_metrics import POOL_METRICS, is_of_processes
 from worker.replacement import REPLACEMENT, wait_for_idle
 from worker.store_opener import Store
 
 log = structlog.get_logger(__name__)
 
 
-@signals.setup_logging.connect
+@signals.celeryd_init.connect
 def set_up_logging(**_: Any) -> None:
-    """Log as the bridge does; being connected keeps Celery from setting up its own (celery/app/log.py)."""
+    """Log as the bridge does, from before Celery's first warning on (celery/apps/worker.py, Worker.on_before_init)."""
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, settings.warnings)
+    # told with each loss of the broker about what celeryconfig.py sets (celery/worker/consumer/consumer.py)
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+
+
+@signals.setup_logging.connect
+def keep_logging(**_: Any) -> None:
+    """Leave logging as it is: that somebody listens keeps Celery from setting up its own (celery/app/log.py)."""
 
 
 @signals.worker_init.connect
 def check_ledger(**_: Any) -> None:
     """Refuse to start on a Redis that may throw open requests away; one that is away for now is waited for."""
     settings = process_settings()
-    # Celery asks for logging only after this signal (celery/apps/worker.py, Worker.on_init_blueprint)
-    configure_logging(settings.log_format, settings.log_level)
     if settings.shadow_enabled:
         log.warning(SHADOW_WARNING, group=settings.kafka_group_id)
     ledger = Ledger(ledger_config(settings))
@@ -51,11 +61,26 @@ def check_ledger(**_: Any) -> None:
         ledger.close()
 
 
+@signals.worker_init.connect
+def begin_pool_metrics(sender: Any, **_: Any) -> None:
+    """Have a pool of processes count together; this comes before its first child is forked."""
+    if is_of_processes(get_implementation(sender.pool_cls)):
+        POOL_METRICS.begin()
+
+
 @signals.worker_ready.connect
 def begin(sender: Any, **_: Any) -> None:
-    """Connect before the first request comes rather than with it."""
-    if sender.pool.__class__.__module__ != "celery.concurrency.prefork":
+    """Connect before the first request comes rather than with it, and say that the worker is there."""
+    pool = sender.pool
+    if not is_of_processes(type(pool)):
         threading.Thread(target=warm_up_in_time, name="warm-up", daemon=True).start()
+    log.info(
+        "the worker is ready",
+        queue=process_settings().kafka_group_id,
+        pool=type(pool).__module__.rpartition(".")[2],
+        threads=pool.limit,
+        release=release(),
+    )
 
 
 @signals.worker_process_init.connect
@@ -129,6 +154,7 @@ def _end_late(limit: float) -> None:
     """Wait until the limit, in seconds, or until nothing but hanging attempts is left; then end what is still here."""
     wait_for_idle(is_all_hung, limit)
     log.warning("the worker did not end in time and is ended: what ran is attempted again after its lease")
+    POOL_METRICS.end()
     os._exit(0)
 
 
@@ -142,5 +168,7 @@ def close(**_: Any) -> None:
 def close_main(**_: Any) -> None:
     """Close the connections; start anew where the attempt for which the process was to be replaced ended after all."""
     close_connections()
+    POOL_METRICS.end()
     if REPLACEMENT.is_wanted():
         REPLACEMENT.run_again()
+    log.info("the worker has stopped")

@@ -23,6 +23,8 @@ def test_a_bad_deploy_does_not_move_the_topic_to_the_failed_one(make_site: MakeS
     site.send(*well)
     wait_until("the bridge stops", lambda: "too many requests were given up of late" in site.bridge.output(), LIMIT)
     assert site.behind(), "what came after stays on the topic"
+    assert site.measured("bridge", "bridge_hold", reason="too_many_failures") == 1
+    wait_until("the metrics say so", lambda: site.measured("bridge", "failures_held") == 1, LIMIT)
 
     # the release is taken back
     site.stop(bad)
@@ -30,6 +32,8 @@ def test_a_bad_deploy_does_not_move_the_topic_to_the_failed_one(make_site: MakeS
     wait_until("who waits is done meanwhile", lambda: site.open_count() == 0, LIMIT)
     assert "resumed" in site.operate("resume")
     site.wait_settled(LIMIT)
+    wait_until("the metrics take it back", lambda: site.measured("bridge", "failures_held") == 0, LIMIT)
+    assert site.measured("bridge", "bridge_hold") == 0
     assert len(site.failed.records()) == 20
     rows = site.tables.all_enrolments()
     assert sum(rows[learner]["status"] == 2 for learner in [*well, *hit]) == 80

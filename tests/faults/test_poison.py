@@ -1,5 +1,7 @@
 """Requests that always raise, hang or kill their process: they alone end on the failed topic."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.faults.conftest import MakeSite
@@ -33,6 +35,22 @@ def check(site: Site, innocent: list[Learner], poisonous: list[Learner]) -> None
     assert sorted(failed) == sorted(learner.user for learner in poisonous)
 
 
+def measured(site: Site, metric: str, **labels: str) -> float:
+    """Add a metric up over all workers, once each of them answers."""
+
+    def scraped(worker: str) -> float | None:
+        try:
+            return site.measured(worker, metric, **labels)
+        except OSError:
+            return None
+
+    total = 0.0
+    for worker in site.workers:
+        wait_until(f"{worker.name}'s metrics", lambda name=worker.name: scraped(name) is not None)
+        total += scraped(worker.name) or 0.0
+    return total
+
+
 def reason(site: Site, learner: Learner) -> dict[str, object]:
     (event,) = site.failures(learner)
     found: dict[str, object] = event["failInfo"]
@@ -56,6 +74,9 @@ def test_a_request_that_kills_its_process_ends_alone(make_site: MakeSite, pool: 
     assert "killed by SIGKILL" in str(told["error"])
     # two of its worker's processes went with it, in company and alone; the others were its own
     assert sum(site.restarts.values()) <= 2
+    # and are counted by the workers that started them
+    assert measured(site, "requests_retried_total", reason="WORKER_LOST", spends="crash") == 2
+    assert measured(site, "request_age_seconds_count", outcome="failed") == 1
 
 
 @pytest.mark.parametrize("pool", ["threads", "processes", "solo"])
@@ -77,6 +98,38 @@ def test_a_request_that_hangs_is_ended_by_the_limit(make_site: MakeSite, pool: s
     assert site.restarts.total() == 0
     # a pool of processes (prefork by its other name: Celery takes `--pool prefork` for no choice) starts another child
     assert ("the worker starts anew" in site.worker.output()) == (pool != "processes")
+
+
+@pytest.mark.parametrize("pool", ["threads", "processes"])
+def test_what_an_attempt_in_its_own_process_counts_and_times_arrives(
+    make_site: MakeSite, pool: str, tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    site = make_site({**SETTINGS, "ATTEMPT_LIMIT": "60", "POISON_WAITS_FOR": str(hold)}, workers=1)
+    site.worker.add_arguments("--pool", pool)
+    _, poisonous = innocents_and(site, ["waits"], innocents=0)
+    site.start()
+    site.send(*poisonous)
+    site.wait_for("the attempt runs", lambda: site.claimed_count() == 1, LIMIT)
+    # lost alone, so it goes on in a process of its own
+    site.kill(site.worker)
+    site.wait_for("the process of its own", lambda: "in a process of its own" in site.worker.output(), LIMIT)
+    site.wait_for("its attempt", lambda: measured(site, "attempts_running") == 1, LIMIT)
+    hold.unlink()
+    site.wait_settled(LIMIT)
+
+    # the worker that is left made no attempt itself
+    site.wait_for("its counts", lambda: measured(site, "success_events_count_total") == 1, LIMIT)
+    assert measured(site, "enrolment_complete_count_total") == 1
+    assert measured(site, "cert_issue_events_count_total") == 1
+    for stage in ("look", "relations", "aggregates", "debts", "enrolments", "announce", "settle"):
+        assert measured(site, "stage_seconds_count", stage=stage) == 1
+    assert measured(site, "request_age_seconds_count", outcome="done") == 1
+    assert measured(site, "attempts_running") == 0
+    ended = [line for line in site.worker.output().splitlines() if "a request ended" in line]
+    assert len(ended) == 1
+    assert "verdict=completed" in ended[0]
 
 
 def test_a_request_that_raises_spends_its_tries_alone(make_site: MakeSite) -> None:

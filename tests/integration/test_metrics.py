@@ -1,10 +1,15 @@
-"""What both processes count and serve (docs/reconciliation.md, counters)."""
+"""What both processes count and serve (docs/metrics.md)."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
 
+import psutil
 import pytest
 
+from reconciliation.durations import BRIDGE_STAGES, WORKER_STAGES
 from tests.integration.conftest import MakeInstallation
 from tests.support.events import encoded
 from tests.support.installation import Installation, new_learner
@@ -181,6 +186,150 @@ def test_what_is_skipped_and_what_fails_is_counted(installation: Installation) -
     assert difference["skipped_events_count"] == 1
     assert difference["failed_events_count"] == 3
     assert "success_events_count" not in difference
+
+
+def test_stages_and_ages_are_measured(installation: Installation) -> None:
+    learner = _prepare(installation, {"a": 2, "b": 2})
+    _counted(installation)
+
+    def stages(process: str) -> dict[str, float]:
+        names = {"bridge": BRIDGE_STAGES, "worker": WORKER_STAGES}[process]
+        return {it: installation.measured(process, "stage_seconds_count", stage=it) for it in names}
+
+    def ages(metric: str) -> float:
+        return installation.measured("worker", f"request_age_seconds_{metric}", outcome="done")
+
+    bridge_before, worker_before, aged, age = stages("bridge"), stages("worker"), ages("count"), ages("sum")
+    began = time.time()
+    # all in one task, and so in one attempt
+    installation.sync(*[learner] * 10)
+
+    grown = {it for it, count in stages("worker").items() if count > worker_before[it]}
+    assert grown == {"claim", "look", "relations", "aggregates", "debts", "enrolments", "announce", "settle"}
+    assert all(count > bridge_before[it] for it, count in stages("bridge").items())
+    # clicks that joined the first end with it
+    attempts = ages("count") - aged
+    assert 1 <= attempts < 10
+    assert 0 < ages("sum") - age <= attempts * (time.time() - began)
+    assert installation.measured("worker", "stage_seconds_count") == sum(stages("worker").values())
+
+
+@pytest.mark.usefixtures("search")
+def test_a_search_is_a_stage_and_a_retry_is_counted(installation: Installation) -> None:
+    learner = _prepare(installation, {"a": 2, "b": 2})
+    installation.relations.remove(learner.course, learner.course, "leafnodes")
+    _counted(installation)
+
+    def seen() -> tuple[float, float, float]:
+        measured = installation.measured
+        return (
+            measured("worker", "stage_seconds_count", stage="search"),
+            measured("worker", "requests_retried_total", reason="RELATIONS_MISSING", spends="attempt"),
+            measured("worker", "request_age_seconds_count", outcome="failed"),
+        )
+
+    before = seen()
+    installation.sync(learner)
+
+    # two attempts, of which the second is the last
+    searched, retried, failed = (after - earlier for after, earlier in zip(seen(), before, strict=True))
+    assert (searched, retried, failed) == (2, 1, 1)
+
+
+def test_gauges_show_what_is_the_case(installation: Installation) -> None:
+    _counted(installation)
+    release = version("enrolment-reconciliation")
+    for part in ("bridge", "worker"):
+        assert installation.measured(part, "build_info", version=release, part=part) == 1
+    assert installation.measured("worker", "worker_threads") == 4
+    before = time.time()
+    installation.sync(_prepare(installation, {"a": 2, "b": 1}))
+    wait_until(
+        "a round went well since", lambda: installation.measured("bridge", "last_progress_timestamp_seconds") > before
+    )
+    assert before <= installation.measured("worker", "last_progress_timestamp_seconds") <= time.time()
+    assert installation.measured("worker", "attempts_running") == 0
+    wait_until("the queue's length is known", lambda: installation.measured("bridge", "queue_length") == 0)
+    assert installation.measured("bridge", "oldest_open_seconds") == 0
+    assert installation.measured("bridge", "failures_held") == 0
+
+
+def test_what_waits_shows_while_nobody_works(make_installation: MakeInstallation) -> None:
+    learners = [new_learner() for _ in range(30)]
+    with make_installation({"BRIDGE_GROUP_SIZE": "1", "LEDGER_MAX_OPEN": "20"}) as installation:
+        installation.bridge.start()
+        installation.send(*learners)
+
+        def shows(metric: str, value: float, **labels: str) -> bool:
+            try:
+                return installation.measured("bridge", metric, **labels) == value
+            except OSError:
+                return False
+
+        wait_until("the messages in the queue", lambda: shows("queue_length", 20))
+        wait_until("the hold", lambda: shows("bridge_hold", 1, reason="ledger_full"))
+        assert shows("bridge_hold", 1)
+        assert shows("bridge_paused", 1)
+        wait_until("the open requests", lambda: shows("open_requests", 20))
+        first = installation.measured("bridge", "oldest_open_seconds")
+        wait_until("it ages", lambda: installation.measured("bridge", "oldest_open_seconds") > max(first, 1))
+        installation.worker.start()
+        installation.wait_settled()
+        wait_until("nothing is held", lambda: shows("bridge_hold", 0) and shows("bridge_paused", 0))
+        wait_until("nothing is open", lambda: shows("open_requests", 0) and shows("oldest_open_seconds", 0))
+        wait_until("nothing waits", lambda: shows("queue_length", 0))
+
+
+def test_a_pool_s_endpoint_adds_up_what_its_processes_count(make_installation: MakeInstallation) -> None:
+    course = new_learner().course
+    learners = [new_learner(course) for _ in range(40)]
+    with make_installation({"BRIDGE_GROUP_SIZE": "2", "WORKER_THREADS": "3"}) as installation:
+        installation.worker.add_arguments("--pool", "processes")
+        installation.relations.fill(course_of_units(course, {"unit1": {"a"}}))
+        installation.tables.add_consumption({learner: {"a": 2} for learner in learners})
+        installation.tables.add_enrolments(learners)
+        installation.start()
+        installation.sync(*learners)
+
+        def told() -> tuple[float, ...]:
+            measured = installation.measured
+            return (
+                measured("worker", "success_events_count_total"),
+                measured("worker", "cert_issue_events_count_total"),
+                measured("worker", "request_age_seconds_count", outcome="done"),
+                measured("worker", "worker_threads"),
+                measured("worker", "build_info"),
+                measured("worker", "attempts_running"),
+            )
+
+        expected = (40, 40, 40, 3, 1, 0)
+        assert told() == expected
+        children = psutil.Process(installation.worker.pid).children()
+        folder = Path(_pool_folder(children[0]))
+        busy = [file for file in folder.glob("counter_*.db") if file.stat().st_size]
+        assert len(busy) >= len(children) >= 3
+
+        # what a child counted that was killed still stands, in one file for all the dead
+        for child in children:
+            child.kill()
+        assert told() == expected
+        dead = {child.pid for child in children}
+        wait_until("the pool is whole again", lambda: len(psutil.Process(installation.worker.pid).children()) >= 3)
+        assert told() == expected
+        assert not [file for file in folder.iterdir() if int(file.stem.rpartition("_")[2]) in dead]
+
+        learner = new_learner(course)
+        installation.tables.add_consumption({learner: {"a": 2}})
+        installation.tables.add_enrolments([learner])
+        installation.sync(learner)
+        wait_until("the new child's counts", lambda: told() == (41, 41, 41, 3, 1, 0))
+        installation.end()
+        assert not folder.exists()
+
+
+def _pool_folder(process: psutil.Process) -> str:
+    """Find the folder of a pool's metrics by a file that one of its processes maps."""
+    return next(str(Path(it.path).parent) for it in process.memory_maps() if Path(it.path).name.startswith("counter_"))
 
 
 def test_repeats_of_one_request_are_all_counted(installation: Installation) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -33,6 +34,7 @@ class Process:
         self._environment = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment}
         self._running: subprocess.Popen[bytes] | None = None
         self._may_end = False
+        self._errors: Path | None = None
 
     @property
     def pid(self) -> int:
@@ -54,19 +56,30 @@ class Process:
         """Add to the command of the starts that follow."""
         self._command += arguments
 
+    def part_errors(self) -> None:
+        """Have the starts that follow write standard error to a file of its own, see `error_lines`."""
+        self._errors = self.log.with_suffix(".err.log")
+
+    def error_lines(self) -> list[str]:
+        """Every line on standard error since `part_errors`."""
+        assert self._errors is not None
+        return self._errors.read_text(encoding="utf-8").splitlines() if self._errors.exists() else []
+
     def start(self) -> None:
         """Start the process; it must not run."""
         assert not self.is_running, f"the {self.name} runs already"
         self._may_end = False
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
+        with ExitStack() as files:
+            output = files.enter_context(self.log.open("ab"))
+            errors = subprocess.STDOUT if self._errors is None else files.enter_context(self._errors.open("ab"))
             self._running = subprocess.Popen(
                 self._command,
                 cwd=REPOSITORY,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
             )
 
     def ask_to_end(self) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +12,8 @@ from typing import Any
 import pytest
 import structlog
 
+from reconciliation.log_noise import NoiseFilter
+from reconciliation.log_rows import MOST_ROWS, write_rows
 from reconciliation.logs import configure_logging
 
 
@@ -16,9 +21,12 @@ from reconciliation.logs import configure_logging
 def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
+    hooks = sys.excepthook, threading.excepthook
     yield
     root.handlers = handlers
     root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    sys.excepthook, threading.excepthook = hooks
     structlog.reset_defaults()
 
 
@@ -149,3 +157,87 @@ def test_a_traceback_s_lines_are_set_in_whatever_its_error_says(capsys: pytest.C
     for line in lines:
         assert line.startswith("    ")
         assert line.isprintable()
+
+
+ROWS = [{"entry": "one", "seconds": 0.5, "attempts": 2}, {"entry": 'two "x"\n=', "seconds": 1, "attempts": 1}]
+
+
+def test_rows_are_one_object_a_line_like_any_other_record(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info")
+    write_rows(logging.getLogger("tasks.outcomes"), logging.INFO, "a request ended", ROWS)
+    structlog.get_logger("tasks.outcomes").info("a request ended", **ROWS[0])
+    first, second, ordinary = records(capsys)
+    assert {name: second[name] for name in ROWS[1]} == ROWS[1]
+    assert {**ordinary, "timestamp": first["timestamp"]} == first
+    assert datetime.fromisoformat(first["timestamp"]).utcoffset() == timedelta(0)
+
+
+def test_rows_for_people_look_like_any_other_record(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("console", "info")
+    write_rows(logging.getLogger("tasks.outcomes"), logging.WARNING, "a request ended", ROWS)
+    structlog.get_logger("tasks.outcomes").warning("a request ended", **ROWS[0])
+    first, second, ordinary = capsys.readouterr().err.splitlines()
+    assert second.endswith("[tasks.outcomes] entry='two \"x\"\\n=' seconds=1 attempts=1")
+    stamp = len("2026-11-26T10:00:00.000000Z")
+    assert sorted(first[stamp:].split()) == sorted(ordinary[stamp:].split())
+
+
+def test_many_rows_are_all_written_and_those_below_the_level_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "warning")
+    rows = [{"number": number} for number in range(3 * MOST_ROWS + 1)]
+    write_rows(logging.getLogger("ours"), logging.INFO, "dropped", rows)
+    write_rows(logging.getLogger("ours"), logging.ERROR, "kept", rows)
+    assert [record["number"] for record in records(capsys)] == list(range(3 * MOST_ROWS + 1))
+
+
+def test_what_a_library_repeats_is_told_at_growing_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info")
+    now = [0.0]
+    logging.getLogger().handlers[0].addFilter(NoiseFilter(("library", "ours.not"), clock=lambda: now[0]))
+    for now[0] in range(100):
+        logging.getLogger("library.connection").error("no answer from port %d", 1000 + now[0])
+        logging.getLogger("ours").error("told each time")
+    told = [record for record in records(capsys) if record["logger"] == "library.connection"]
+    assert [(record["event"][-4:], record.get("held_back")) for record in told] == [
+        ("1000", None),
+        ("1010", 9),
+        ("1030", 19),
+        ("1070", 39),
+    ]
+
+
+def test_what_a_library_says_anew_or_after_a_long_silence_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info")
+    now = [0.0]
+    logging.getLogger().handlers[0].addFilter(NoiseFilter(("library",), clock=lambda: now[0]))
+    for what in ("FAIL", "FAIL", "TIMEOUT"):
+        logging.getLogger("library").error("%s [%s]", what, "producer-1")
+    now[0] = 301.0
+    logging.getLogger("library").error("%s [%s]", "FAIL", "producer-2")
+    assert [record["event"] for record in records(capsys)] == [
+        "FAIL [producer-1]",
+        "TIMEOUT [producer-1]",
+        "FAIL [producer-2]",
+    ]
+
+
+def test_warnings_and_what_ends_threads_and_the_process_are_told_in_the_same_form() -> None:
+    program = """
+import threading, warnings
+from reconciliation.logs import configure_logging
+configure_logging("json", "info")
+warnings.warn("old\\nnews")
+thread = threading.Thread(target=lambda: int("no number"), name="one of ours")
+thread.start()
+thread.join()
+raise RuntimeError("the end")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    warning, thread, end = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert (warning["logger"], warning["level"]) == ("py.warnings", "warning")
+    assert "UserWarning: old\nnews" in warning["event"]
+    assert (thread["level"], thread["thread"]) == ("error", "one of ours")
+    assert "ValueError: invalid literal" in thread["exception"]
+    assert end["level"] == "critical"
+    assert "RuntimeError: the end" in end["exception"]

@@ -191,6 +191,8 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
     "health_limit": ("HEALTH_LIMIT", 300.0, "60.5", 60.5, ("0.5", "86401")),
     "log_format": ("LOG_FORMAT", "console", "JSON", "json", ("xml",)),
     "log_level": ("LOG_LEVEL", "info", "Warning", "warning", ("trace",)),
+    "log_requests": ("LOG_REQUESTS", True, "no", False, ("maybe",)),
+    "log_enrolment_ids": ("LOG_ENROLMENT_IDS", "hashed", "Plain", "plain", ("sha256", "true")),
 }
 REFUSED = [(field, variable, text) for field, (variable, _, _, _, texts) in TABLE.items() for text in texts if text]
 

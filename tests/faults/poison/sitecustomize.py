@@ -20,7 +20,7 @@ _plan: Callable[..., Any] = progress.plan
 def _poisoned(attempt: Any, *arguments: Any, **named: Any) -> Any:
     user = attempt.enrolment.user_id
     if user.startswith("poison-raises"):
-        raise RuntimeError("this learner breaks the plan")
+        raise RuntimeError(f"the plan of {user} is broken")
     if user.startswith("poison-hangs"):
         while True:
             time.sleep(1)

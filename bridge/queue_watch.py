@@ -1,0 +1,93 @@
+"""Asks Celery's broker how many messages wait, in a thread of its own: a broker that hangs holds up no round."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery import Celery
+from kombu import Connection
+from kombu.exceptions import ChannelError
+
+from bridge.dispatch import CONNECT_ONCE
+
+log = structlog.get_logger(__name__)
+
+_NOT_FOUND = "404"
+#: How long the thread may take to end, in seconds; it is left behind then.
+_GRACE = 1.0
+
+
+class QueueWatch:
+    """Tells again and again how long a queue is.
+
+    Args:
+        app: Celery's settings.
+        queue: the queue's name.
+        interval: seconds between two questions.
+        report: is given each answer, None while the broker does not answer.
+
+    """
+
+    def __init__(self, app: Celery, queue: str, interval: float, report: Callable[[int | None], object]) -> None:
+        self._app = app
+        self._queue = queue
+        self._interval = interval
+        self._report = report
+        self._connection: Connection | None = None
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="queue-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join(_GRACE)
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._report(self._length())
+            self._ending.wait(self._interval)
+        self._disconnect()
+
+    def _length(self) -> int | None:
+        try:
+            connection = self._open()
+            channel: Any = connection.default_channel
+            # With Redis a declaration makes nothing and adds up the lists of all priorities, and a passive one looks
+            # for them under names without our prefix (kombu/transport/redis.py, Channel._size and _has_queue).
+            passive = connection.transport.driver_type != "redis"
+            answer = channel.queue_declare(queue=self._queue, passive=passive)
+        except ChannelError as error:
+            # nothing waits in a queue that is not there yet; RabbitMQ's client then opens its channel again by itself,
+            # see amqp/channel.py, Channel._on_close
+            if str(error.reply_code) == _NOT_FOUND:
+                return 0
+            log.debug("the broker does not tell the queue's length", error=f"{type(error).__name__}: {error}")
+            self._disconnect()
+            return None
+        except Exception as error:  # noqa: BLE001 - each transport raises its own, and none may end the thread
+            log.debug("the broker does not tell the queue's length", error=f"{type(error).__name__}: {error}")
+            self._disconnect()
+            return None
+        return int(answer.message_count)
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            # RabbitMQ's client has no limit of its own (amqp/connection.py, Connection.__init__)
+            limit = self._app.conf.broker_connection_timeout
+            options = {**CONNECT_ONCE, "read_timeout": limit, "write_timeout": limit}
+            self._connection = self._app.connection_for_read(transport_options=options)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:  # noqa: BLE001 - as above
+                log.debug("closing the broker's connection failed", error=f"{type(error).__name__}: {error}")
