@@ -209,6 +209,7 @@ def test_a_learner_is_forgotten_in_every_state(
     assert ledger.open_count() == 1
     assert ledger.oldest_open("requests", 0) == 100
     assert enrolment_field(learner).encode() not in names_in(ledger)
+    assert not {name for name in left(ledger) if name.startswith(("shelf:", "parked", "also:"))}
     operations.end_pauses([course_scope(learner.course_id)])
     for _ in range(3):
         clock.now_ms += LEASE_MS

@@ -65,6 +65,7 @@ def test_the_message_that_was_refused_may_be_claimed_once_the_pause_is_over(
     operations.end_pauses([COURSE])
     assert claim_one(ledger, ticket).entry_id == "entry-1"
     # it comes back from its shelf no more
+    assert "shelf:course:course" not in left(ledger)
     assert ledger.sweep(100) == []
     assert ledger.settle([Settlement("entry-1")], "token") == [1]
     ledger.sweep(100)
@@ -208,6 +209,17 @@ def test_the_end_of_one_pause_leaves_the_others(ledger: Ledger, operations: Oper
     operations.end_pauses([course_scope("other")])
     assert [ticket.entry_id for ticket in wait_messages(ledger)] == ["entry-2"]
     assert [pause.scope for pause in operations.pauses()] == [COURSE]
+
+
+def test_a_second_pause_takes_over_what_the_first_kept_back(ledger: Ledger, operations: Operations) -> None:
+    tickets = ledger.accept([request(1), request(2)]).tickets
+    operations.pause([COURSE], "")
+    assert ledger.claim(tickets, "token") == []
+    operations.pause([EVERYTHING], "")
+    assert ledger.claim(tickets, "token") == []
+    assert {name for name in left(ledger) if name.startswith("shelf:")} == {"shelf:all"}
+    operations.end_pauses([COURSE, EVERYTHING])
+    assert [ticket.entry_id for ticket in wait_messages(ledger)] == ["entry-1"]
 
 
 def test_what_is_let_go_comes_back_at_the_sweep_s_rate_the_oldest_first(

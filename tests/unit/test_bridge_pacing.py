@@ -1,5 +1,7 @@
 """When the bridge holds, tries again and says so."""
 
+import pytest
+
 from bridge.pacing import LONGEST_WAIT, LONGEST_WAIT_FULL, Ended, Hold, Pacing, Patience, Reminder
 
 
@@ -25,10 +27,11 @@ def test_waits_double_up_to_their_limit() -> None:
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
 
 
-def test_a_full_ledger_is_looked_at_more_often() -> None:
+@pytest.mark.parametrize("hold", [Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES, Hold.OPERATOR])
+def test_what_no_server_is_to_blame_for_is_looked_at_more_often(hold: Hold) -> None:
     pacing = Pacing()
     for _ in range(20):
-        pacing.trouble(Hold.LEDGER_FULL, 0.0)
+        pacing.trouble(hold, 0.0)
     assert not pacing.may_try(LONGEST_WAIT_FULL - 0.01)
     assert pacing.may_try(LONGEST_WAIT_FULL)
 

@@ -1,4 +1,4 @@
-"""What operators may write for a moment."""
+"""What operators may write for a moment, and how times are shown to them."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
