@@ -15,13 +15,14 @@ from bridge.dispatch import BrokerUnavailable, Dispatcher
 from bridge.intake import Backlog, sort_record
 from bridge.kafka_input import KafkaInput, KafkaUnavailable
 from bridge.metrics import Gauges
-from bridge.pacing import RESUME_SHARE, Hold, Pacing, Reminder
+from bridge.pacing import RESUME_SHARE, Hold, Pacing
 from bridge.positions import Positions, is_to_rewind
 from bridge.sweep import Sweeper
 from ledger.ledger import Identity, Ledger
 from reconciliation.counters import Counters
 from reconciliation.errors import LedgerUnavailable
 from reconciliation.failed_topic import FailedTopic
+from reconciliation.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 
 import structlog
-from kombu.utils.url import maybe_sanitize_url
 from prometheus_client import CollectorRegistry
 
 from bridge.bridge import Bridge, Parts
@@ -20,10 +19,12 @@ from ledger.ledger import Ledger
 from reconciliation.counters import Counters
 from reconciliation.errors import SettingsError
 from reconciliation.failed_topic import FailedTopic
+from reconciliation.kafka_options import connection_options
 from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.publisher import EventPublisher
 from reconciliation.settings import Settings, process_settings
+from reconciliation.settings_urls import masked
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +33,16 @@ GRACE = 8.0
 
 
 def build(settings: Settings) -> Bridge:
-    """Make a bridge with its connections; none of them asks its server anything yet."""
+    """Make a bridge with its connections; none of them asks its server anything yet.
+
+    Raises SettingsError where librdkafka refuses what the settings say of Kafka.
+    """
     registry = CollectorRegistry()
     counters = Counters(registry)
     ledger = Ledger(ledger_config(settings))
     dispatcher = Dispatcher(make_app(), settings.group_size)
-    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
+    kafka = connection_options(settings)
+    publisher = EventPublisher(kafka, settings.kafka_timeout)
     parts = Parts(
         ledger=ledger,
         dispatcher=dispatcher,
@@ -49,7 +54,7 @@ def build(settings: Settings) -> Bridge:
 
     def make_input(on_leave: Callable[[list[int], bool], None]) -> KafkaInput:
         return KafkaInput(
-            settings.kafka_broker_servers,
+            kafka,
             settings.kafka_input_topic,
             settings.kafka_group_id,
             min(settings.kafka_timeout, GRACE / 2),
@@ -133,8 +138,8 @@ def run(settings: Settings) -> None:
         topic=settings.kafka_input_topic,
         group=settings.kafka_group_id,
         kafka=settings.kafka_broker_servers,
-        broker=maybe_sanitize_url(settings.celery_broker_url),
-        ledger=maybe_sanitize_url(settings.ledger_redis_url),
+        broker=masked(settings.celery_broker_url),
+        ledger=masked(settings.ledger_redis_url),
         group_size=settings.group_size,
     )
     Runner(bridge.run).run()

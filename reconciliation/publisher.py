@@ -3,13 +3,15 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from reconciliation.errors import EventTooLarge, PublishFailed, ReconciliationError
+from reconciliation.kafka_options import Option, remedy
 from reconciliation.model import OutgoingEvent
+from reconciliation.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -24,15 +26,15 @@ _GRACE_SECONDS = 2.0
 class EventPublisher:
     """Publishes through one producer a process, made at first use; several threads may publish at once.
 
-    `timeout` is in seconds: how long Kafka may take to confirm an event. `max_bytes` is the largest record, with key,
+    `connection` holds librdkafka's options that lead to Kafka (`kafka_options.connection_options`), `timeout` is in
+    seconds: how long Kafka may take to confirm an event. `max_bytes` is the largest record, with key,
     headers and the protocol's overhead, that the producer takes.
     """
 
-    def __init__(self, bootstrap_servers: str, timeout: float, max_bytes: int = 1_000_000) -> None:
+    def __init__(self, connection: Mapping[str, Option], timeout: float, max_bytes: int = 1_000_000) -> None:
         self.max_bytes = max_bytes
         self._timeout = timeout
-        self._config: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": bootstrap_servers,
+        self._config: dict[str, Option] = {
             "acks": "all",
             "enable.idempotence": True,
             "compression.type": "snappy",
@@ -47,7 +49,9 @@ class EventPublisher:
             # A topic that does not exist is named as such before the delivery timeout, and looked for again soon.
             "topic.metadata.propagation.max.ms": int(timeout * 500),
             "topic.metadata.refresh.interval.ms": 30_000,
+            **connection,
         }
+        self._trouble = _Trouble()
         self._lock = threading.Lock()
         self._link: _Link | None = None
         self._inherited: list[_Link] = []
@@ -63,7 +67,7 @@ class EventPublisher:
         reports = _Reports(events)
         for at, event in enumerate(events):
             link.produce(event, reports, at, deadline)
-        results = reports.wait(deadline)
+        results = [self._trouble.added(result) for result in reports.wait(deadline)]
         link.is_spent = link.is_spent or reports.is_spent
         return results
 
@@ -72,7 +76,7 @@ class EventPublisher:
         try:
             self._current().producer.list_topics(timeout=self._timeout)
         except KafkaException as error:
-            raise PublishFailed(f"Kafka did not answer: {error.args[0].str()}") from error
+            raise PublishFailed(f"Kafka did not answer: {error.args[0].str()}{self._trouble.told()}") from error
 
     def close(self, limit: float = 10.0) -> None:
         """Send what still waits, for at most `limit` seconds, and end the producer."""
@@ -96,7 +100,7 @@ class EventPublisher:
                 self._link.give_up()
                 self._link = None
             if self._link is None:
-                self._link = _Link(self._config)
+                self._link = _Link(self._config, self._trouble)
             return self._link
 
 
@@ -108,9 +112,10 @@ class _Link:
     a hang or an upgrade, may never find one again (librdkafka, issue 5301).
     """
 
-    def __init__(self, config: dict[str, str | int | float | bool]) -> None:
+    def __init__(self, config: dict[str, Option], trouble: "_Trouble") -> None:
         self.process = os.getpid()
         self.is_spent = False
+        self._trouble = trouble
         self.producer = Producer({**config, "error_cb": self._note})
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="kafka-delivery-reports", daemon=True)
@@ -152,6 +157,37 @@ class _Link:
 
     def _note(self, error: KafkaError) -> None:
         self.is_spent = self.is_spent or error.fatal()
+        self._trouble.note(error)
+
+
+class _Trouble:
+    """What librdkafka last said of the way to Kafka: a refused login it tells here alone, an event only times out."""
+
+    def __init__(self) -> None:
+        self._reminder = Reminder()
+        self._last: str | None = None
+
+    def note(self, error: KafkaError) -> None:
+        """Take note, and tell it at growing intervals."""
+        known = remedy(error)
+        if known is not None or self._last is None:
+            self._last = error.str() if known is None else f"{error.str()} (look at {known})"
+        if self._reminder.due(error.name(), time.monotonic()):
+            settings = {} if known is None else {"settings": known}
+            log.warning("Kafka reports a problem, events wait", error=error.str(), code=error.name(), **settings)
+
+    def told(self) -> str:
+        """Give the end of a line that tells of a failure."""
+        return "" if self._last is None else f"; what was told last: {self._last}"
+
+    def added(self, result: ReconciliationError | None) -> ReconciliationError | None:
+        """Complete what became of an event."""
+        if result is None:
+            self._last = None
+            self._reminder.reset()
+        elif isinstance(result, PublishFailed):
+            return PublishFailed(f"{result}{self.told()}")
+        return result
 
 
 class _Reports:

@@ -1,9 +1,12 @@
 """How Cassandra is reached: connection, prepared statements, and what the driver's errors mean."""
 
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
+import structlog
 from cassandra import (
+    AuthenticationFailed,
     ConsistencyLevel,
     FunctionFailure,
     InvalidRequest,
@@ -11,18 +14,24 @@ from cassandra import (
     RequestValidationException,
     Unauthorized,
 )
+from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 from cassandra.protocol import ConfigurationException, SyntaxException
 from cassandra.query import PreparedStatement, tuple_factory
 
 from reconciliation.errors import ReconciliationError, RequestFailed, SettingsError, StoreUnavailable
+from reconciliation.settings import Settings
 from reconciliation.statements import StatementTexts, Tables, statement_texts
+from reconciliation.tls import Tls
+
+log = structlog.get_logger(__name__)
 
 _ROWS_PER_PAGE = 1000
 _FIRST_RECONNECTION_SECONDS = 0.5
 _LONGEST_RECONNECTION_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 5
+_FILES = "lms-cassandra.ssl.enabled (LMS_CASSANDRA_SSL_ENABLED), lms-cassandra.ssl.ca.location and what goes with them"
 
 # What says that the request itself can't be carried out. Anything else may be a server's trouble: it is called an
 # outage, and the probe that the retry policy makes then decides (docs/reliability.md, outages).
@@ -42,8 +51,10 @@ class StoreConfig:
     """Where Cassandra is and how it is used.
 
     `timeout` is in seconds, for each CQL request; `local_datacenter` None means that of the first host that
-    answers; `batch_write_size` is the largest number of aggregate rows in one message. `write_timestamps` False
-    leaves out USING TIMESTAMP everywhere, for servers that can't mix it (docs/reliability.md, write timestamps).
+    answers, which is told as doubtful with `several_datacenters`; `batch_write_size` is the largest number of
+    aggregate rows in one message. `write_timestamps` False leaves out USING TIMESTAMP everywhere, for servers that
+    can't mix it (docs/reliability.md, write timestamps). `username` None means that nobody asks who we are, `tls`
+    None that Cassandra is spoken to in plain.
     """
 
     hosts: tuple[str, ...]
@@ -56,6 +67,36 @@ class StoreConfig:
     local_datacenter: str | None = None
     batch_write_size: int = 10
     write_timestamps: bool = True
+    several_datacenters: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
+
+
+def store_config(settings: Settings) -> StoreConfig:
+    """Pick Cassandra's part of the settings."""
+    tls = Tls(
+        settings.cassandra_ssl_ca_location,
+        settings.cassandra_ssl_certificate_location,
+        settings.cassandra_ssl_key_location,
+        settings.cassandra_ssl_hostname_verification,
+    )
+    return StoreConfig(
+        hosts=settings.cassandra_hosts,
+        port=settings.cassandra_port,
+        keyspace=settings.cassandra_keyspace,
+        content_consumption_table=settings.content_consumption_table,
+        user_enrolments_table=settings.user_enrolments_table,
+        user_activity_agg_table=settings.user_activity_agg_table,
+        timeout=settings.cassandra_timeout,
+        local_datacenter=settings.cassandra_local_datacenter,
+        batch_write_size=settings.batch_write_size,
+        write_timestamps=settings.cassandra_write_timestamps,
+        several_datacenters=settings.cassandra_multi_datacenter,
+        username=settings.cassandra_username,
+        password=settings.cassandra_password,
+        tls=tls if settings.cassandra_ssl_enabled else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +125,8 @@ class Connection:
 def connect(config: StoreConfig) -> Connection:
     """Return an open connection with all statements prepared.
 
-    Raises StoreUnavailable when no host answers, SettingsError when keyspace, table or column isn't there.
+    Raises StoreUnavailable when no host answers, SettingsError when keyspace, table or column isn't there, or a
+    certificate can't be used.
     """
     tables = Tables(
         config.keyspace,
@@ -94,7 +136,11 @@ def connect(config: StoreConfig) -> Connection:
     )
     texts = statement_texts(tables, write_timestamps=config.write_timestamps)
     try:
-        cluster = _cluster(config)
+        secured = _secured(config)
+    except OSError as error:
+        raise SettingsError(f"{_FILES}: one of these files can't be used: {error}") from error
+    try:
+        cluster = _cluster(config, secured)
     except Exception as error:
         # A host's name that can't be resolved is reported here, before any connection.
         raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
@@ -103,13 +149,20 @@ def connect(config: StoreConfig) -> Connection:
         session.default_fetch_size = _ROWS_PER_PAGE
         # The statements carry their timestamps themselves, or none at all.
         session.use_client_timestamp = False
+        _tell_datacenter(cluster, config)
         return Connection(cluster, session, _prepared(session, texts, tables))
     except SettingsError:
         cluster.shutdown()
         raise
     except Exception as error:
+        found = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
         cluster.shutdown()
-        raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
+        if found and config.local_datacenter is not None and config.local_datacenter not in found:
+            raise SettingsError(
+                f"lms-cassandra.localDatacenter (LMS_CASSANDRA_LOCALDATACENTER) is {config.local_datacenter!r}:"
+                f" Cassandra's data centres are {', '.join(found)}"
+            ) from error
+        raise StoreUnavailable(f"can't connect to Cassandra: {_told(error, config)}") from error
 
 
 def translated(error: Exception) -> ReconciliationError:
@@ -125,7 +178,42 @@ def translated(error: Exception) -> ReconciliationError:
     return StoreUnavailable(f"Cassandra did not answer: {type(error).__name__}: {error}")
 
 
-def _cluster(config: StoreConfig) -> Cluster:
+def _secured(config: StoreConfig) -> dict[str, Any]:
+    """Give the driver's arguments for user and TLS. Raises OSError where a file holds something else."""
+    arguments: dict[str, Any] = {}
+    if config.username is not None:
+        arguments["auth_provider"] = PlainTextAuthProvider(config.username, config.password)
+    if config.tls is not None:
+        arguments["ssl_context"] = config.tls.context()
+    return arguments
+
+
+def _told(error: Exception, config: StoreConfig) -> str:
+    """Tell why no host took us, in one line, with what to look at where that is a matter of settings."""
+    causes = list(error.errors.values()) if isinstance(error, NoHostAvailable) and error.errors else [error]
+    # of many hosts mostly the same
+    told = " ".join(str(causes[0]).split())
+    if any(isinstance(cause, AuthenticationFailed) for cause in causes):
+        return f"{told} (look at lms-cassandra.username and lms-cassandra.password, LMS_CASSANDRA_PASSWORD)"
+    if config.tls is not None or any("closed" in str(cause) or "shutdown" in str(cause) for cause in causes):
+        return f"{told} (where it should be up, look at {_FILES})"
+    return told
+
+
+def _tell_datacenter(cluster: Cluster, config: StoreConfig) -> None:
+    """Warn where a data centre was chosen that nobody named."""
+    known = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
+    if config.local_datacenter is None and (config.several_datacenters or len(known) > 1):
+        policy = cluster.profile_manager.default.load_balancing_policy
+        log.warning(
+            "lms-cassandra.localDatacenter (LMS_CASSANDRA_LOCALDATACENTER) is not set:"
+            " the data centre of a node that answered is taken",
+            taken=policy._child_policy.local_dc,  # noqa: SLF001 - the driver tells it nowhere else
+            known=sorted(known),
+        )
+
+
+def _cluster(config: StoreConfig, secured: dict[str, Any]) -> Cluster:
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=config.local_datacenter or "")),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
@@ -148,6 +236,7 @@ def _cluster(config: StoreConfig) -> Cluster:
         # A host that hangs without closing its connections is noticed by these.
         idle_heartbeat_interval=_HEARTBEAT_SECONDS,
         idle_heartbeat_timeout=_HEARTBEAT_SECONDS,
+        **secured,
     )
 
 
@@ -156,14 +245,14 @@ def _prepared(session: Session, texts: StatementTexts, tables: Tables) -> Prepar
     if tables.keyspace.lower() not in session.cluster.metadata.keyspaces:
         raise SettingsError(f"lms-cassandra.keyspace is {tables.keyspace!r}: Cassandra has no such keyspace")
     statements = {}
-    for field in fields(texts):
-        setting, table = _table_of(field.name, tables)
+    for text in fields(texts):
+        setting, table = _table_of(text.name, tables)
         try:
-            statement = session.prepare(getattr(texts, field.name))
+            statement = session.prepare(getattr(texts, text.name))
         except InvalidRequest as error:
             raise SettingsError(f"{setting} is {table!r}: Cassandra can't use this table: {error}") from error
         statement.is_idempotent = True
-        statements[field.name] = statement
+        statements[text.name] = statement
     return PreparedStatements(**statements)
 
 

@@ -6,22 +6,29 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import structlog
 from prometheus_client import REGISTRY
 
 from ledger.config import ledger_config
 from ledger.lease_keeper import LeaseKeeper
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
-from reconciliation.enrolment_store import EnrolmentStore, StoreConfig
+from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import Server, SettingsError, StoreUnavailable
 from reconciliation.failed_topic import FailedTopic
+from reconciliation.kafka_options import connection_options
 from reconciliation.progress import Rules
 from reconciliation.publisher import EventPublisher
 from reconciliation.reconciler import EventTopics, Reconciler
+from reconciliation.redis_options import relation_cache_arguments
 from reconciliation.relation_cache import RelationCache
-from reconciliation.search import CollectionSearch
+from reconciliation.reminder import Reminder
+from reconciliation.search import CollectionSearch, search_header
 from reconciliation.settings import Settings, process_settings
+from reconciliation.store_connection import store_config
 from worker.replacement import REPLACEMENT, Replacement
+
+log = structlog.get_logger(__name__)
 
 #: After Cassandra refused a connection, attempts within this many seconds are told so without another try.
 RECONNECT_PAUSE = 1.0
@@ -36,6 +43,7 @@ class StoreOpener:
         self._store: EnrolmentStore | None = None
         self._refused: StoreUnavailable | None = None
         self._try_after = 0.0
+        self._reminder = Reminder()
 
     def __call__(self) -> EnrolmentStore:
         """Give the connection. Raises StoreUnavailable while Cassandra is away or lacks a table."""
@@ -50,6 +58,8 @@ class StoreOpener:
                 # a missing table is mended by an operator, not by giving requests up: they wait as for an outage
                 self._refused = StoreUnavailable(str(error))
                 self._try_after = time.monotonic() + RECONNECT_PAUSE
+                if self._reminder.due("refused", time.monotonic()):
+                    log.error("Cassandra can't be used: requests wait for it", error=str(error))
                 raise self._refused from error
             return self._store
 
@@ -105,31 +115,18 @@ def connect(settings: Settings, counters: Counters, replacement: Replacement | N
     With a `replacement` the process is replaced when an attempt takes longer than attempt.limit.
     """
     ledger = Ledger(ledger_config(settings))
-    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
+    publisher = EventPublisher(connection_options(settings), settings.kafka_timeout)
     relations = RelationCache(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        database=settings.relation_cache_database,
-        timeout=settings.redis_timeout,
-        counters=counters,
+        server=relation_cache_arguments(settings), timeout=settings.redis_timeout, counters=counters
     )
-    store_config = StoreConfig(
-        hosts=settings.cassandra_hosts,
-        port=settings.cassandra_port,
-        keyspace=settings.cassandra_keyspace,
-        content_consumption_table=settings.content_consumption_table,
-        user_enrolments_table=settings.user_enrolments_table,
-        user_activity_agg_table=settings.user_activity_agg_table,
-        timeout=settings.cassandra_timeout,
-        local_datacenter=settings.cassandra_local_datacenter,
-        batch_write_size=settings.batch_write_size,
-        write_timestamps=settings.cassandra_write_timestamps,
-    )
-    open_store = StoreOpener(lambda: EnrolmentStore.connect(store_config, counters))
+    open_store = StoreOpener(lambda: EnrolmentStore.connect(store_config(settings), counters))
     search = None
     if settings.search_base_path is not None:
         search = CollectionSearch(
-            settings.search_base_path, settings.search_timeout, settings.collection_status_cache_expiry
+            settings.search_base_path,
+            settings.search_timeout,
+            settings.collection_status_cache_expiry,
+            header=search_header(settings),
         )
     reconciler = Reconciler(
         open_store=open_store,

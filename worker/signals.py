@@ -14,6 +14,7 @@ from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
+from reconciliation.kafka_options import connection_options
 from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.settings import process_settings
@@ -34,13 +35,17 @@ def set_up_logging(**_: Any) -> None:
 
 
 @signals.worker_init.connect
-def check_ledger(**_: Any) -> None:
-    """Refuse to start on a Redis that may throw open requests away; one that is away for now is waited for."""
+def check_servers(**_: Any) -> None:
+    """Refuse to start with options that librdkafka does not take, or on a Redis that may throw open requests away.
+
+    A Redis that is away for now is waited for.
+    """
     settings = process_settings()
     # Celery asks for logging only after this signal (celery/apps/worker.py, Worker.on_init_blueprint)
     configure_logging(settings.log_format, settings.log_level)
     ledger = Ledger(ledger_config(settings))
     try:
+        connection_options(settings)
         ledger.verify()
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the last word before the end

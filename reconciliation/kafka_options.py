@@ -1,0 +1,109 @@
+"""How every client of Kafka is connected, from the settings, and what to look at when it is refused.
+
+See docs/secured-servers.md.
+"""
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from reconciliation.errors import SettingsError
+from reconciliation.settings import Settings
+from reconciliation.settings_sources import environment_variable
+
+Option = str | int | float | bool
+
+# librdkafka's own log goes to standard error in a form of its own; what an operator has to know comes through error_cb
+_LOG_EMERGENCIES_ALONE = 2
+_SETTINGS = {
+    "security.protocol": "kafka.security.protocol",
+    "sasl.": "kafka.sasl.mechanism",
+    "ssl.ca": "kafka.ssl.ca.location",
+    "ssl.certificate": "kafka.ssl.certificate.location",
+    "ssl.key": "kafka.ssl.key.location",
+}
+
+_LOGIN = "kafka.sasl.mechanism, kafka.sasl.username and kafka.sasl.password (KAFKA_SASL_PASSWORD)"
+_CERTIFICATES = "kafka.security.protocol (KAFKA_SECURITY_PROTOCOL) and kafka.ssl.ca.location (KAFKA_SSL_CA_LOCATION)"
+_REMEDIES = {
+    KafkaError._AUTHENTICATION: _LOGIN,  # noqa: SLF001 - its public name has the _
+    KafkaError.SASL_AUTHENTICATION_FAILED: _LOGIN,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: _LOGIN,
+    KafkaError._SSL: _CERTIFICATES,  # noqa: SLF001 - as above
+}
+_RIGHTS = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+
+
+def connection_options(settings: Settings) -> dict[str, Option]:
+    """Give the options of librdkafka that lead a client to Kafka: address, TLS, user, and those of kafka.options.
+
+    Every client is made of these and of its own; none of its own may be one of REFUSED that stands here. Raises
+    SettingsError, one line, where librdkafka refuses them: an option that it does not know, a file that is no key.
+    """
+    secured: dict[str, Option | None] = {
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_sasl_username,
+        "sasl.password": settings.kafka_sasl_password,
+        "ssl.ca.location": settings.kafka_ssl_ca_location,
+        "ssl.certificate.location": settings.kafka_ssl_certificate_location,
+        "ssl.key.location": settings.kafka_ssl_key_location,
+        "ssl.key.password": settings.kafka_ssl_key_password,
+    }
+    options: dict[str, Option] = {
+        "log_level": _LOG_EMERGENCIES_ALONE,
+        "security.protocol": settings.kafka_security_protocol,
+        **{name: value for name, value in secured.items() if value is not None},
+        **dict(settings.kafka_options or ()),
+    }
+    _try(options, settings)
+    return {"bootstrap.servers": settings.kafka_broker_servers, **options}
+
+
+def _try(options: dict[str, Option], settings: Settings) -> None:
+    """Have librdkafka look at these options; without an address the client that it makes connects to nobody."""
+    try:
+        Producer({**options, "log_level": 0})
+    except (KafkaException, TypeError, ValueError) as error:
+        told = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+    else:
+        return
+    setting = next(
+        (name for beginning, name in _SETTINGS.items() if beginning in told and not _is_further(told, settings)),
+        "kafka.options",
+    )
+    raise SettingsError(
+        f"{setting} ({environment_variable(setting)}): librdkafka refuses it: {_without(told, settings)}"
+    )
+
+
+def _is_further(told: str, settings: Settings) -> bool:
+    return any(f'"{name}"' in told for name, _ in settings.kafka_options or ())
+
+
+def _without(told: str, settings: Settings) -> str:
+    """Take secrets out of librdkafka's words, which quote values that it can't use."""
+    secrets = [settings.kafka_sasl_password, settings.kafka_ssl_key_password]
+    secrets += [value for name, value in settings.kafka_options or () if _may_be_secret(name)]
+    for secret in secrets:
+        if secret:
+            told = told.replace(secret, "***")
+    return " ".join(told.split())
+
+
+def _may_be_secret(name: str) -> bool:
+    return any(word in name for word in ("password", "secret", "pem", "config", "key"))
+
+
+def remedy(error: KafkaError) -> str | None:
+    """Name the settings to look at where Kafka, or the way to it, refuses us; None where it may just be away."""
+    told = error.str()
+    if error.code() in _REMEDIES:
+        return _REMEDIES[error.code()]
+    if error.code() in _RIGHTS:
+        return "the rights of kafka.sasl.username (KAFKA_SASL_USERNAME)"
+    # what librdkafka guesses of a connection that is closed at once (src/rdkafka_broker.c, rd_kafka_broker_fail)
+    if "security.protocol" in told or "SSL" in told:
+        return _CERTIFICATES
+    return None
