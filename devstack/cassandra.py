@@ -55,6 +55,7 @@ request_timeout: 20000ms
 
 _SECURED = """\
 authenticator: PasswordAuthenticator
+authorizer: CassandraAuthorizer
 role_manager: CassandraRoleManager
 client_encryption_options:
   enabled: true

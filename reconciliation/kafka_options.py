@@ -22,12 +22,15 @@ _SETTINGS = {
 }
 
 _LOGIN = "kafka.sasl.mechanism, kafka.sasl.username and kafka.sasl.password (KAFKA_SASL_PASSWORD)"
+_ADDRESS = "kafka.broker-servers (KAFKA_BROKER_SERVERS) and kafka.security.protocol (KAFKA_SECURITY_PROTOCOL)"
 _CERTIFICATES = "kafka.security.protocol (KAFKA_SECURITY_PROTOCOL) and kafka.ssl.ca.location (KAFKA_SSL_CA_LOCATION)"
 _REMEDIES = {
     KafkaError._AUTHENTICATION: _LOGIN,  # noqa: SLF001 - its public name has the _
     KafkaError.SASL_AUTHENTICATION_FAILED: _LOGIN,
     KafkaError.UNSUPPORTED_SASL_MECHANISM: _LOGIN,
     KafkaError._SSL: _CERTIFICATES,  # noqa: SLF001 - as above
+    # all that is told where plain text meets a port that speaks TLS: a connection that is closed at once
+    KafkaError._ALL_BROKERS_DOWN: _ADDRESS,  # noqa: SLF001 - as above
 }
 _RIGHTS = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -97,7 +100,7 @@ def _may_be_secret(name: str) -> bool:
 
 
 def remedy(error: KafkaError) -> str | None:
-    """Name the settings to look at where Kafka, or the way to it, refuses us; None where it may just be away."""
+    """Name the settings to look at where Kafka, or the way to it, refuses us; None where they would not matter."""
     told = error.str()
     if error.code() in _REMEDIES:
         return _REMEDIES[error.code()]

@@ -15,6 +15,13 @@ _NOISY = ("amqp", "cassandra", "celery", "confluent_kafka", "kombu", "pyhocon", 
 _TRACEBACKS_SHORTENED = ("amqp", "cassandra", "celery.bootsteps", "celery.worker", "kombu")
 
 
+# What the driver tells beside the error that it raises, for every attempt to connect: worker/connections.py tells it
+# once, and again at growing intervals.
+_TOLD_ALREADY = ("[control connection] Error connecting to", "Control connection failed to connect")
+# Celery's own word for its broker being away, with the addresses alone.
+_BROKER_AWAY = "consumer: Cannot connect to"
+
+
 def configure_logging(form: str, level: str, warnings: Sequence[str] = ()) -> None:
     """Write every record from `level` on to standard error, as one JSON object a line or for people to read.
 
@@ -41,9 +48,10 @@ def configure_logging(form: str, level: str, warnings: Sequence[str] = ()) -> No
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_is_news)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[_shorten_traceback, *shared],
+            foreign_pre_chain=[_shorten_traceback, _name_the_broker, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_ending(form)],
         )
     )
@@ -54,6 +62,18 @@ def configure_logging(form: str, level: str, warnings: Sequence[str] = ()) -> No
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     for warning in warnings:
         structlog.get_logger(__name__).warning(warning)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.name != "cassandra.cluster" or not str(record.msg).startswith(_TOLD_ALREADY)
+
+
+def _name_the_broker(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Put Celery's word for its broker being away on one line, with the setting that leads there."""
+    if event["event"].startswith(_BROKER_AWAY):
+        event["event"] = " ".join(event["event"].split())
+        event["settings"] = "celery.broker.url (CELERY_BROKER_URL) and celery.broker.ssl.ca.location"
+    return event
 
 
 def _shorten_traceback(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -170,7 +170,8 @@ class _Trouble:
     def note(self, error: KafkaError) -> None:
         """Take note, and tell it at growing intervals."""
         known = remedy(error)
-        if known is not None or self._last is None:
+        # that no broker is left follows from what was told before
+        if self._last is None or (known is not None and error.code() != KafkaError._ALL_BROKERS_DOWN):  # noqa: SLF001 - its public name has the _
             self._last = error.str() if known is None else f"{error.str()} (look at {known})"
         if self._reminder.due(error.name(), time.monotonic()):
             settings = {} if known is None else {"settings": known}

@@ -9,13 +9,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import redis
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from reconciliation.settings import Settings
 from reconciliation.settings_urls import is_sentinel_url
 from reconciliation.tls import Tls
 
 _SENTINEL_PORT = 26_379
+_SENTINELS = "celery.broker.sentinel.master and celery.broker.sentinel.password (CELERY_BROKER_SENTINEL_PASSWORD)"
 _USER_AND_PASSWORD = (
     redis.AuthenticationError,
     redis.exceptions.NoPermissionError,
@@ -123,6 +124,8 @@ def remedy(error: Exception, login: str, tls: str) -> str:
     `login` and `tls` name the settings of the user and of the certificates.
     """
     told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if isinstance(error, MasterNotFoundError):
+        return f"{told} (look at {_SENTINELS})"
     if isinstance(error, _USER_AND_PASSWORD) or any(word in str(error) for word in _REFUSALS):
         return f"{told} (look at {login})"
     if is_about_tls(error):
@@ -134,7 +137,9 @@ def is_about_tls(error: BaseException | None) -> bool:
     """Say whether an error, or what led to it, is one of TLS, or of a server that speaks it to one who doesn't."""
     while error is not None:
         text = str(error)
-        if isinstance(error, ssl.SSLError) or "SSL" in text or "TLS" in text or "certificate" in text:
+        # the last is all that is told where plain text meets a port that speaks TLS
+        signs = ("SSL", "TLS", "certificate", "Connection closed by server")
+        if isinstance(error, ssl.SSLError) or any(sign in text for sign in signs):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -31,6 +31,8 @@ _ROWS_PER_PAGE = 1000
 _FIRST_RECONNECTION_SECONDS = 0.5
 _LONGEST_RECONNECTION_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 5
+# the last ones are all that is told where one side speaks TLS and the other does not
+_SIGNS_OF_TLS = ("SSL", "certificate", "closed", "shutdown", "reset")
 _FILES = "lms-cassandra.ssl.enabled (LMS_CASSANDRA_SSL_ENABLED), lms-cassandra.ssl.ca.location and what goes with them"
 
 # What says that the request itself can't be carried out. Anything else may be a server's trouble: it is called an
@@ -162,7 +164,7 @@ def connect(config: StoreConfig) -> Connection:
                 f"lms-cassandra.localDatacenter (LMS_CASSANDRA_LOCALDATACENTER) is {config.local_datacenter!r}:"
                 f" Cassandra's data centres are {', '.join(found)}"
             ) from error
-        raise StoreUnavailable(f"can't connect to Cassandra: {_told(error, config)}") from error
+        raise StoreUnavailable(f"can't connect to Cassandra: {_told(error)}") from error
 
 
 def translated(error: Exception) -> ReconciliationError:
@@ -188,15 +190,15 @@ def _secured(config: StoreConfig) -> dict[str, Any]:
     return arguments
 
 
-def _told(error: Exception, config: StoreConfig) -> str:
+def _told(error: Exception) -> str:
     """Tell why no host took us, in one line, with what to look at where that is a matter of settings."""
     causes = list(error.errors.values()) if isinstance(error, NoHostAvailable) and error.errors else [error]
     # of many hosts mostly the same
     told = " ".join(str(causes[0]).split())
     if any(isinstance(cause, AuthenticationFailed) for cause in causes):
         return f"{told} (look at lms-cassandra.username and lms-cassandra.password, LMS_CASSANDRA_PASSWORD)"
-    if config.tls is not None or any("closed" in str(cause) or "shutdown" in str(cause) for cause in causes):
-        return f"{told} (where it should be up, look at {_FILES})"
+    if any(sign in str(cause) for cause in causes for sign in _SIGNS_OF_TLS):
+        return f"{told} (where it is up, look at {_FILES})"
     return told
 
 

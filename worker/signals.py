@@ -83,7 +83,8 @@ def warm_up() -> None:
         try:
             connect()
         except ReconciliationError as error:
-            log.error("a server is not there yet: requests wait for it", server=server.value, error=str(error))
+            if server is not Server.CASSANDRA:  # worker/connections.py tells of that
+                log.error("a server is not there yet: requests wait for it", server=server.value, error=str(error))
     _spare_the_collector()
 
 

@@ -165,7 +165,7 @@ def test_a_service_in_trouble_is_an_outage_and_not_kept(search: CollectionSearch
     assert search.status("course") is CollectionStatus.RETIRED
 
 
-@pytest.mark.parametrize("code", [301, 400, 401, 403, 404, 204])
+@pytest.mark.parametrize("code", [301, 400, 404, 204])
 def test_any_other_answer_is_the_requests_failure(search: CollectionSearch, service: Service, code: int) -> None:
     service.code = code
     with pytest.raises(RequestFailed, match=str(code)):
@@ -254,7 +254,17 @@ def test_a_closed_port_is_an_outage(closed_port: int) -> None:
     search.close()
 
 
-@pytest.mark.parametrize("code", [200, 301, 401, 404, 405])
+@pytest.mark.parametrize("code", [401, 403])
+def test_wrong_credentials_are_an_outage_and_name_their_settings(
+    search: CollectionSearch, service: Service, code: int
+) -> None:
+    service.code = code
+    for ask in (lambda: search.status("course"), search.probe):
+        with pytest.raises(SearchUnavailable, match=rf"{code} \(look at service\.search\.token"):
+            ask()
+
+
+@pytest.mark.parametrize("code", [200, 301, 404, 405])
 def test_any_answer_below_500_is_alive(search: CollectionSearch, service: Service, code: int) -> None:
     service.code = code
     search.probe()

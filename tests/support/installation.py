@@ -102,7 +102,9 @@ class Installation:
         self.input_topic, self.failed_topic, self.audit_topic, self.certificate_topic = topic_names(environment)
         self._connect_kafka()
         self.tables = Tables(HOST, ports.cassandra, keyspace, security)
-        login = {} if security is None else {"username": security.username, "password": security.password}
+        login: dict[str, Any] = {}
+        if security is not None:
+            login = {"username": security.username, "password": security.password}
         self.relations = RelationSets(HOST, ports.redis, relation_database, login)
         # the ledger's and the broker's; the client's types allow for decoded answers, which we don't ask for
         self.redis: Any = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=20, **login)
