@@ -3,12 +3,15 @@
 See docs/secured-servers.md.
 """
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from reconciliation.settings import Settings
@@ -16,6 +19,8 @@ from reconciliation.settings_urls import is_sentinel_url
 from reconciliation.tls import Tls
 
 _SENTINEL_PORT = 26_379
+# how a client of a sentinel tells of itself before the error that it met (redis/sentinel.py, Sentinel.discover_master)
+_CLIENT = re.compile(r"<redis\.client\.Redis\(.*?\)>\)>\)> - ")
 _SENTINELS = "celery.broker.sentinel.master and celery.broker.sentinel.password (CELERY_BROKER_SENTINEL_PASSWORD)"
 _USER_AND_PASSWORD = (
     redis.AuthenticationError,
@@ -44,6 +49,8 @@ class SentinelAccess:
         return {
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
+            # the next sentinel is asked instead, and whoever asks tries again
+            "retry": Retry(NoBackoff(), 0),
             **{name: value for name, value in login.items() if value is not None},
             **secured,
         }
@@ -125,6 +132,7 @@ def remedy(error: Exception, login: str, tls: str) -> str:
     """
     told = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if isinstance(error, MasterNotFoundError):
+        told = _CLIENT.sub("", told)
         return f"{told} (look at {_SENTINELS})"
     if isinstance(error, _USER_AND_PASSWORD) or any(word in str(error) for word in _REFUSALS):
         return f"{told} (look at {login})"

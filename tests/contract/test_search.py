@@ -13,7 +13,9 @@ import pytest
 
 from reconciliation.errors import RequestFailed, SearchUnavailable
 from reconciliation.model import CollectionStatus
-from reconciliation.search import CollectionSearch
+from reconciliation.search import CollectionSearch, search_header
+from reconciliation.settings import load_settings
+from tests.support.search import SearchService
 
 
 @dataclass
@@ -288,3 +290,23 @@ def test_threads_ask_side_by_side(service: Service) -> None:
 
     assert answers == [CollectionStatus.RETIRED] * 8
     search.close()
+
+
+def test_who_we_are_is_shown_to_the_service() -> None:
+    service = SearchService({"course": "Retired"}, token="t0ken")
+    service.start()
+    try:
+        for given, answers in (({"SERVICE_SEARCH_TOKEN": "t0ken"}, True), ({"SERVICE_SEARCH_TOKEN": "other"}, False)):
+            search = CollectionSearch(service.base_path, timeout=5.0, header=search_header(load_settings(given)))
+            if answers:
+                assert search.status("course") is CollectionStatus.RETIRED
+            else:
+                with pytest.raises(SearchUnavailable, match="401"):
+                    search.status("course")
+            search.close()
+        given = {"SERVICE_SEARCH_HEADER": "Authorization: Bearer t0ken"}
+        search = CollectionSearch(service.base_path, timeout=5.0, header=search_header(load_settings(given)))
+        assert search.status("course") is CollectionStatus.RETIRED
+        search.close()
+    finally:
+        service.stop()
