@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import structlog
 from structlog.typing import EventDict, Processor
 
+from reconciliation.redis_options import readable
+
 # Their INFO tells each connection, heartbeat or request; pyhocon's DEBUG tells the values of settings.
 _NOISY = ("amqp", "cassandra", "celery", "confluent_kafka", "kombu", "pyhocon", "urllib3")
 
@@ -71,8 +73,8 @@ def _is_news(record: logging.LogRecord) -> bool:
 def _name_the_broker(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Put Celery's word for its broker being away on one line, with the setting that leads there."""
     if event["event"].startswith(_BROKER_AWAY):
-        event["event"] = " ".join(event["event"].split())
-        event["settings"] = "celery.broker.url (CELERY_BROKER_URL) and celery.broker.ssl.ca.location"
+        event["event"] = readable(event["event"])
+        event["settings"] = "celery.broker.url (CELERY_BROKER_URL), celery.broker.sentinel and celery.broker.ssl"
     return event
 
 

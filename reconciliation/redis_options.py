@@ -27,7 +27,17 @@ _USER_AND_PASSWORD = (
     redis.exceptions.NoPermissionError,
     redis.exceptions.AuthorizationError,
 )
-_REFUSALS = ("WRONGPASS", "NOAUTH", "NOPERM", "invalid username-password", "Authentication required", "AUTH")
+_REFUSALS = (
+    "WRONGPASS",
+    "NOAUTH",
+    "NOPERM",
+    "AUTH <password>",
+    "AUTH called",
+    "invalid username-password",
+    "Authentication required",
+    # RabbitMQ's
+    "ACCESS_REFUSED",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +135,18 @@ def open_redis(url: str, sentinel: SentinelAccess | None, timeout: float, **argu
     return client
 
 
-def remedy(error: Exception, login: str, tls: str) -> str:
-    """Tell an error of redis-py in one line, with what to look at where the server, or the way to it, refuses us.
+def readable(text: str) -> str:
+    """Put an error's text on one line, without what a client tells of itself."""
+    return _CLIENT.sub("", " ".join(text.split()))
+
+
+def remedy(error: BaseException, login: str, tls: str) -> str:
+    """Tell an error of redis-py, or of kombu, in one line, with what to look at where we are refused.
 
     `login` and `tls` name the settings of the user and of the certificates.
     """
-    told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    told = readable(f"{type(error).__name__}: {error}")
     if isinstance(error, MasterNotFoundError):
-        told = _CLIENT.sub("", told)
         return f"{told} (look at {_SENTINELS})"
     if isinstance(error, _USER_AND_PASSWORD) or any(word in str(error) for word in _REFUSALS):
         return f"{told} (look at {login})"

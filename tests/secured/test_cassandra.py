@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from devstack.cassandra import DATA_CENTRE
+from devstack.ports import free_port
 from reconciliation.counters import Counters
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import SettingsError, StoreUnavailable
 from reconciliation.settings import load_settings
 from reconciliation.store_connection import store_config
 from tests.secured.conftest import SECRET, Secured
+from tests.support.certificates import certificates_in
+from tests.support.tls_proxy import TlsProxy
 
 
 @contextmanager
@@ -61,18 +65,25 @@ def test_a_data_centre_that_is_none_is_refused_with_those_that_are(secured: Secu
         pass
 
 
+@pytest.mark.parametrize("checked", ["true", "false"])
 def test_a_certificate_must_name_the_address_unless_names_are_not_checked(
-    secured: Secured, secured_keyspace: str
+    secured: Secured, secured_keyspace: str, tmp_path: Path, checked: str
 ) -> None:
-    # the certificate names 127.0.0.1
-    with (
-        pytest.raises(StoreUnavailable, match="LMS_CASSANDRA_SSL_ENABLED"),
-        connected(secured, secured_keyspace, LMS_CASSANDRA_HOST="localhost"),
-    ):
-        pass
-    unchecked = {"LMS_CASSANDRA_HOST": "localhost", "LMS_CASSANDRA_SSL_HOSTNAME_VERIFICATION": "false"}
-    with connected(secured, secured_keyspace, **unchecked) as store:
-        store.probe()
+    elsewhere = certificates_in(tmp_path, "secret", "127.0.0.2")
+    # nobody is behind it: what counts is whether the client gets past the certificate
+    with TlsProxy(free_port(), elsewhere.server) as proxy:
+        changed = {
+            "LMS_CASSANDRA_PORT": str(proxy.port),
+            "LMS_CASSANDRA_SSL_CA_LOCATION": str(elsewhere.authority),
+            "LMS_CASSANDRA_SSL_HOSTNAME_VERIFICATION": checked,
+            "LMS_CASSANDRA_TIMEOUT": "5",
+        }
+        with (
+            pytest.raises(StoreUnavailable) as caught,
+            connected(secured, secured_keyspace, **changed),
+        ):
+            pass
+    assert ("certificate is not valid for '127.0.0.1'" in str(caught.value)) is (checked == "true")
 
 
 def test_a_file_that_is_no_certificate_is_refused(secured: Secured, secured_keyspace: str) -> None:

@@ -12,6 +12,13 @@ from devstack.ports import HOST, free_port
 from devstack.redis import find_redis
 from tests.secured.conftest import SECRET, Install, Secured
 from tests.secured.test_everything_secured import LIMIT, check_no_secret, finished_learner
+from tests.secured.test_wrong_secrets import (
+    BROKER_BY_WORKER,
+    LEDGER_BY_BRIDGE,
+    LEDGER_BY_WORKER,
+    check_readable,
+    wait_told,
+)
 from tests.support.checks import check_announced_once
 from tests.support.waiting import wait_until
 
@@ -101,12 +108,15 @@ def test_a_wrong_password_of_the_sentinels_is_told(secured: Secured, install: In
     with install(settings) as installation:
         installation.start()
 
-        for process in (installation.bridge, installation.worker):
-            wait_until(
-                f"the {process.name} tells it",
-                lambda process=process: "CELERY_BROKER_SENTINEL_PASSWORD" in process.output(),
-                LIMIT,
-            )
-            check_no_secret(process.output())
+        wait_told(
+            installation,
+            (
+                ("bridge", LEDGER_BY_BRIDGE, "CELERY_BROKER_SENTINEL_PASSWORD"),
+                ("worker", LEDGER_BY_WORKER, "CELERY_BROKER_SENTINEL_PASSWORD"),
+                ("worker", BROKER_BY_WORKER, "celery.broker.sentinel"),
+            ),
+        )
+        check_readable(installation)
+        for process in installation.processes:
             assert "hunter4" not in process.output()
-            assert "Traceback" not in process.output()
+            assert "redis.client" not in process.output()
