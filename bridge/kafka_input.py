@@ -14,7 +14,7 @@ from bridge.consumer_config import consumer_config
 from bridge.pacing import Patience
 from bridge.positions import Bounds, Commit, Committed
 from bridge.records import to_record
-from reconciliation.kafka_options import Option, remedy
+from reconciliation.kafka_options import Option, created, remedy
 from reconciliation.model import Record
 from reconciliation.reminder import Reminder
 
@@ -34,7 +34,7 @@ class KafkaInput:
     """The partitions of the input topic that this bridge was given.
 
     A partition that was just assigned rests until `begin` is called for it. Nothing is connected before the first
-    `take`.
+    `take`. Raises SettingsError where librdkafka refuses the options.
 
     Args:
         connection: librdkafka's options that lead to Kafka (`reconciliation.kafka_options`).
@@ -93,7 +93,7 @@ class KafkaInput:
         return [record for record in records if record.origin.partition in self._next]
 
     def _connect(self) -> Consumer:
-        consumer = Consumer(self._config)
+        consumer = created(Consumer, self._config)
         consumer.subscribe(
             [self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost_partitions
         )

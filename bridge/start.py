@@ -43,6 +43,7 @@ def build(settings: Settings) -> Bridge:
     dispatcher = Dispatcher(make_app(), settings.group_size)
     kafka = connection_options(settings)
     publisher = EventPublisher(kafka, settings.kafka_timeout)
+    publisher.verify()
     parts = Parts(
         ledger=ledger,
         dispatcher=dispatcher,

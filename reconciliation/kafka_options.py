@@ -3,6 +3,9 @@
 See docs/secured-servers.md.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from reconciliation.errors import SettingsError
@@ -10,16 +13,23 @@ from reconciliation.settings import Settings
 from reconciliation.settings_sources import environment_variable
 
 Option = str | int | float | bool
+T = TypeVar("T")
 
 # librdkafka's own log goes to standard error in a form of its own; what an operator has to know comes through error_cb
 _LOG_EMERGENCIES_ALONE = 2
 _SETTINGS = {
-    "security.protocol": "kafka.security.protocol",
-    "sasl.": "kafka.sasl.mechanism",
-    "ssl.ca": "kafka.ssl.ca.location",
-    "ssl.certificate": "kafka.ssl.certificate.location",
-    "ssl.key": "kafka.ssl.key.location",
+    name: f"kafka.{name}"
+    for name in (
+        "security.protocol",
+        "sasl.mechanism",
+        "sasl.username",
+        "ssl.ca.location",
+        "ssl.certificate.location",
+        "ssl.key.location",
+        "ssl.key.password",
+    )
 }
+_MAY_BE_SECRET = ("password", "secret", "pem", "config", "ssl.key")
 
 _LOGIN = "kafka.sasl.mechanism, kafka.sasl.username and kafka.sasl.password (KAFKA_SASL_PASSWORD)"
 _ADDRESS = "kafka.broker-servers (KAFKA_BROKER_SERVERS) and kafka.security.protocol (KAFKA_SECURITY_PROTOCOL)"
@@ -60,43 +70,26 @@ def connection_options(settings: Settings) -> dict[str, Option]:
         **{name: value for name, value in secured.items() if value is not None},
         **dict(settings.kafka_options or ()),
     }
-    _try(options, settings)
+    # without an address a client connects to nobody
+    created(Producer, {**options, "log_level": 0})
     return {"bootstrap.servers": settings.kafka_broker_servers, **options}
 
 
-def _try(options: dict[str, Option], settings: Settings) -> None:
-    """Have librdkafka look at these options; without an address the client that it makes connects to nobody."""
+def created(client: Callable[[dict[str, Any]], T], options: Mapping[str, Any]) -> T:
+    """Make a client of these options.
+
+    Raises SettingsError, one line without secrets, where librdkafka refuses them, alone or together.
+    """
     try:
-        Producer({**options, "log_level": 0})
+        return client(dict(options))
     except (KafkaException, TypeError, ValueError) as error:
-        told = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-    else:
-        return
-    setting = next(
-        (name for beginning, name in _SETTINGS.items() if beginning in told and not _is_further(told, settings)),
-        "kafka.options",
-    )
-    raise SettingsError(
-        f"{setting} ({environment_variable(setting)}): librdkafka refuses it: {_without(told, settings)}"
-    )
-
-
-def _is_further(told: str, settings: Settings) -> bool:
-    return any(f'"{name}"' in told for name, _ in settings.kafka_options or ())
-
-
-def _without(told: str, settings: Settings) -> str:
-    """Take secrets out of librdkafka's words, which quote values that it can't use."""
-    secrets = [settings.kafka_sasl_password, settings.kafka_ssl_key_password]
-    secrets += [value for name, value in settings.kafka_options or () if _may_be_secret(name)]
-    for secret in secrets:
-        if secret:
-            told = told.replace(secret, "***")
-    return " ".join(told.split())
-
-
-def _may_be_secret(name: str) -> bool:
-    return any(word in name for word in ("password", "secret", "pem", "config", "key"))
+        told = " ".join((error.args[0].str() if isinstance(error, KafkaException) else str(error)).split())
+    # outside of the handler, so not chained: librdkafka quotes values that it can't use
+    for name, value in options.items():
+        if any(word in name for word in _MAY_BE_SECRET):
+            told = told.replace(str(value), "***")
+    setting = next((setting for name, setting in _SETTINGS.items() if name in told), "kafka.options")
+    raise SettingsError(f"{setting} ({environment_variable(setting)}): librdkafka refuses it: {told}")
 
 
 def remedy(error: KafkaError) -> str | None:

@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from reconciliation.errors import EventTooLarge, PublishFailed, ReconciliationError
-from reconciliation.kafka_options import Option, remedy
+from reconciliation.kafka_options import Option, created, remedy
 from reconciliation.model import OutgoingEvent
 from reconciliation.reminder import Reminder
 
@@ -55,6 +55,10 @@ class EventPublisher:
         self._lock = threading.Lock()
         self._link: _Link | None = None
         self._inherited: list[_Link] = []
+
+    def verify(self) -> None:
+        """Raise SettingsError unless librdkafka takes these options together; nobody is connected to."""
+        created(Producer, {name: value for name, value in self._config.items() if name != "bootstrap.servers"})
 
     def publish(self, events: Sequence[OutgoingEvent]) -> list[ReconciliationError | None]:
         """Send all events and wait until Kafka has answered for each, at most the timeout and a little.

@@ -17,6 +17,7 @@ from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server
 from reconciliation.kafka_options import connection_options
 from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
+from reconciliation.publisher import EventPublisher
 from reconciliation.settings import process_settings
 from worker.connections import STOPPING, close_connections, current_connections, is_all_hung
 from worker.replacement import REPLACEMENT, wait_for_idle
@@ -45,7 +46,7 @@ def check_servers(**_: Any) -> None:
     configure_logging(settings.log_format, settings.log_level)
     ledger = Ledger(ledger_config(settings))
     try:
-        connection_options(settings)
+        EventPublisher(connection_options(settings), settings.kafka_timeout).verify()
         ledger.verify()
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the last word before the end

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import ssl
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from devstack.ports import HOST
 
 _LIMIT_SECONDS = 10.0
 _CHUNK_BYTES = 65_536
+
+T = TypeVar("T")
 
 
 class TlsProxy:
@@ -56,8 +59,8 @@ class TlsProxy:
         self._thread.join(_LIMIT_SECONDS)
         self._loop.close()
 
-    def _do(self, step: "asyncio.Future[asyncio.Server] | object") -> asyncio.Server | None:
-        return asyncio.run_coroutine_threadsafe(step, self._loop).result(_LIMIT_SECONDS)  # type: ignore[arg-type]
+    def _do(self, step: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(step, self._loop).result(_LIMIT_SECONDS)
 
     async def _end(self) -> None:
         assert self._server is not None
