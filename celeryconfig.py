@@ -8,6 +8,7 @@ import sys
 from typing import NoReturn
 
 from ledger.messages import RECONCILE_TASK
+from reconciliation.broker_options import broker_options
 from reconciliation.errors import SettingsError
 from reconciliation.settings import process_settings
 
@@ -27,9 +28,12 @@ for _name in ("CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"):
         # Celery takes these over whatever is configured (celery/app/utils.py, Settings.broker_read_url)
         _refuse(f"{_name} is no setting: unset it, celery.broker.url (CELERY_BROKER_URL) names the broker")
 
+_broker = broker_options(_settings)
 # By these names too: CELERY_BROKER_URL Celery reads itself and takes as it stands, {{env}} and blanks included, but it
 # prefers these (celery/app/utils.py, the class Settings).
-broker_url = broker_read_url = broker_write_url = _settings.celery_broker_url
+broker_url = broker_read_url = broker_write_url = _broker.url
+if _broker.use_ssl is not None:
+    broker_use_ssl = _broker.use_ssl
 # the queue carries the consumer group's name, and so do the broker's own keys below: two environments on one Redis
 # never see each other's work
 task_default_queue = _settings.kafka_group_id
@@ -72,20 +76,6 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_channel_error_retry = True
 broker_connection_timeout = _settings.redis_timeout
-broker_transport_options = (
-    {
-        "global_keyprefix": f"{_settings.kafka_group_id}:celery:",
-        # a message is fetched long before it is worked on when a worker is busy; the time is never refreshed
-        # (kombu/transport/redis.py, QoS.append), so it is far above anything a group can take
-        "visibility_timeout": 3600,
-        # by default a call to a Redis that hangs waits for ever
-        "socket_timeout": _settings.redis_timeout,
-        "socket_connect_timeout": _settings.redis_timeout,
-        "socket_keepalive": True,
-        "health_check_interval": 25,
-    }
-    if broker_url.startswith("redis")
-    else {"confirm_publish": True}
-)
+broker_transport_options = _broker.transport
 # the bridge tries again by itself, and polls Kafka meanwhile
 task_publish_retry = False

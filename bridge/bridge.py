@@ -16,7 +16,7 @@ from bridge.health import BridgeHealth
 from bridge.intake import Backlog, sort_record
 from bridge.kafka_input import KafkaInput, KafkaUnavailable
 from bridge.metrics import BridgeMetrics
-from bridge.pacing import RESUME_SHARE, Hold, Pacing, Reminder
+from bridge.pacing import RESUME_SHARE, Hold, Pacing
 from bridge.positions import Positions, is_to_rewind
 from bridge.queue_watch import QueueWatch
 from bridge.sweep import Sweeper
@@ -24,6 +24,7 @@ from ledger.ledger import Identity, Ledger
 from reconciliation.durations import Stage
 from reconciliation.errors import LedgerUnavailable
 from reconciliation.failed_topic import FailurePlace
+from reconciliation.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 

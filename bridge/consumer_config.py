@@ -1,18 +1,23 @@
 """How the bridge's Kafka consumer is set up, each option with its reason."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError
 
+from reconciliation.kafka_options import Option
 from reconciliation.logs import KAFKA_LOGGER
 
 
-def consumer_config(servers: str, group_id: str, report: Callable[[KafkaError], None]) -> dict[str, Any]:
-    """Give the options of a consumer of `group_id`; `report` is told what is worth an operator's attention."""
+def consumer_config(
+    connection: Mapping[str, Option], group_id: str, report: Callable[[KafkaError], None]
+) -> dict[str, Any]:
+    """Give the options of a consumer of `group_id`, `connection` among them, which win.
+
+    `report` is told what is worth an operator's attention.
+    """
     return {
-        "bootstrap.servers": servers,
         "group.id": group_id,
         # committed is what the ledger holds, and nothing else
         "enable.auto.commit": False,
@@ -32,8 +37,8 @@ def consumer_config(servers: str, group_id: str, report: Callable[[KafkaError], 
         "allow.auto.create.topics": False,
         "topic.metadata.refresh.interval.ms": 10_000,
         "reconnect.backoff.max.ms": 5_000,
-        # what is worth an operator's attention comes through error_cb as well, once
-        "log_level": 2,
+        # what is worth an operator's attention comes through it, once
         "error_cb": report,
         "logger": logging.getLogger(KAFKA_LOGGER),
+        **connection,
     }

@@ -10,12 +10,16 @@ from kombu.exceptions import KombuError
 
 from ledger.entries import Swept, Ticket
 from ledger.messages import RECONCILE_TASK, encode_message, summary
+from reconciliation.redis_options import remedy
 
 log = structlog.get_logger(__name__)
 
 #: Without a limit kombu tries for ever to connect (kombu/connection.py, Connection.default_channel); one retry is
 #: enough to reach the second of two brokers, and the bridge itself tries again later.
 CONNECT_ONCE = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0, "interval_max": 0.1}
+
+_LOGIN = "user and password in celery.broker.url (CELERY_BROKER_URL)"
+_TLS = "celery.broker.url (CELERY_BROKER_URL) and celery.broker.ssl.ca.location (CELERY_BROKER_SSL_CA_LOCATION)"
 
 
 class BrokerUnavailable(Exception):
@@ -98,7 +102,7 @@ class Dispatcher:
             )
         except self._errors as error:
             self.close()
-            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+            raise BrokerUnavailable(remedy(error, _LOGIN, _TLS)) from error
 
     def _open(self) -> Producer:
         if self._producer is None:

@@ -11,10 +11,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bridge.consumer_config import consumer_config
-from bridge.pacing import Patience, Reminder
+from bridge.pacing import Patience
 from bridge.positions import Bounds, Commit, Committed
 from bridge.records import to_record
+from reconciliation.kafka_options import Option, created, remedy
 from reconciliation.model import Record
+from reconciliation.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +34,10 @@ class KafkaInput:
     """The partitions of the input topic that this bridge was given.
 
     A partition that was just assigned rests until `begin` is called for it. Nothing is connected before the first
-    `take`.
+    `take`. Raises SettingsError where librdkafka refuses the options.
 
     Args:
-        servers: Kafka's bootstrap servers.
+        connection: librdkafka's options that lead to Kafka (`reconciliation.kafka_options`).
         topic: the input topic.
         group_id: the consumer group.
         timeout: how many seconds a question to Kafka may take.
@@ -43,7 +45,9 @@ class KafkaInput:
 
     """
 
-    def __init__(self, servers: str, topic: str, group_id: str, timeout: float, on_leave: OnLeave) -> None:
+    def __init__(
+        self, connection: Mapping[str, Option], topic: str, group_id: str, timeout: float, on_leave: OnLeave
+    ) -> None:
         self.topic = topic
         self._timeout = timeout
         self._on_leave = on_leave
@@ -54,7 +58,7 @@ class KafkaInput:
         self._next: dict[int, int] = {}
         self._held = False
         self._patience = Patience()
-        self._config = consumer_config(servers, group_id, self._report)
+        self._config = consumer_config(connection, group_id, self._report)
         self._consumer = self._connect()
 
     def take(self, most: int, wait: float) -> list[Record]:
@@ -89,7 +93,7 @@ class KafkaInput:
         return [record for record in records if record.origin.partition in self._next]
 
     def _connect(self) -> Consumer:
-        consumer = Consumer(self._config)
+        consumer = created(Consumer, self._config)
         consumer.subscribe(
             [self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost_partitions
         )
@@ -293,7 +297,11 @@ class KafkaInput:
                 remedy=f"kafka-topics.sh --create --topic {self.topic}, or set kafka.input.topic (KAFKA_INPUT_TOPIC)",
             )
         else:
-            log.warning("Kafka reports a problem, the bridge waits and tries again", error=error.str(), code=what)
+            known = remedy(error)
+            settings = {} if known is None else {"settings": known}
+            log.warning(
+                "Kafka reports a problem, the bridge waits and tries again", error=error.str(), code=what, **settings
+            )
 
 
 def _confirmed(commits: Sequence[Commit], answer: list[TopicPartition] | None) -> list[Commit]:

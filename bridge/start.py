@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 import structlog
-from kombu.utils.url import maybe_sanitize_url
 from prometheus_client import CollectorRegistry
 
 from bridge.bridge import Bridge, Parts
@@ -25,10 +24,12 @@ from reconciliation.build_info import release
 from reconciliation.counters import Counters
 from reconciliation.errors import SettingsError
 from reconciliation.failed_topic import FailedTopic, FailurePlace
+from reconciliation.kafka_options import connection_options
 from reconciliation.logs import configure_logging
 from reconciliation.metrics_endpoint import serve_metrics
 from reconciliation.publisher import EventPublisher
 from reconciliation.settings import Settings, process_settings
+from reconciliation.settings_urls import masked
 from reconciliation.shadow import SHADOW_WARNING
 from reconciliation.shadow_failures import CountedFailures
 
@@ -42,12 +43,16 @@ LEAST_QUEUE_INTERVAL = 2.0
 
 
 def build(settings: Settings) -> Bridge:
-    """Make a bridge with its connections; none of them asks its server anything yet."""
+    """Make a bridge with its connections; none of them asks its server anything yet.
+
+    Raises SettingsError where librdkafka refuses what the settings say of Kafka.
+    """
     registry = CollectorRegistry()
     metrics = BridgeMetrics(registry)
     ledger = Ledger(ledger_config(settings))
     app = make_app()
     dispatcher = Dispatcher(app, settings.group_size)
+    kafka = connection_options(settings)
     queue_interval = max(LEAST_QUEUE_INTERVAL, settings.ledger_sweep_interval)
     parts = Parts(
         ledger=ledger,
@@ -61,7 +66,7 @@ def build(settings: Settings) -> Bridge:
 
     def make_input(on_leave: Callable[[list[int], bool], None]) -> KafkaInput:
         return KafkaInput(
-            settings.kafka_broker_servers,
+            kafka,
             settings.kafka_input_topic,
             settings.kafka_group_id,
             min(settings.kafka_timeout, GRACE / 2),
@@ -78,7 +83,8 @@ def _failure_place(settings: Settings, counters: Counters) -> FailurePlace:
     if settings.shadow_enabled:
         report = Comparisons(ledger_config(settings), now_ms=lambda: time.time_ns() // 1_000_000)
         return CountedFailures(report, counters)
-    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
+    publisher = EventPublisher(connection_options(settings), settings.kafka_timeout)
+    publisher.verify()
     return FailedTopic(publisher, settings.kafka_output_failed_topic, counters)
 
 
@@ -159,8 +165,8 @@ def run(settings: Settings) -> None:
         topic=settings.kafka_input_topic,
         group=settings.kafka_group_id,
         kafka=settings.kafka_broker_servers,
-        broker=maybe_sanitize_url(settings.celery_broker_url),
-        ledger=maybe_sanitize_url(settings.ledger_redis_url),
+        broker=masked(settings.celery_broker_url),
+        ledger=masked(settings.ledger_redis_url),
         group_size=settings.group_size,
         release=release(),
     )

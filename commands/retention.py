@@ -10,6 +10,7 @@ from confluent_kafka.admin._resource import ResourceType
 
 from commands.moments import format_span
 from commands.topics import QUESTION_SECONDS
+from reconciliation.kafka_options import connection_options, created
 from reconciliation.settings import Settings
 
 # Beside the time that Kafka has, what its client may take to say that it had none.
@@ -80,7 +81,7 @@ def has_members(settings: Settings) -> bool | None:
 
 
 def _admin(settings: Settings) -> AdminClient:
-    return AdminClient({"bootstrap.servers": settings.kafka_broker_servers, "log_level": 0})
+    return created(AdminClient, {**connection_options(settings), "log_level": 0})
 
 
 def _limit(settings: Settings) -> float:

@@ -14,6 +14,7 @@ from ledger.reading import LedgerReader
 from reconciliation.current_rows import CurrentRows
 from reconciliation.errors import StoreUnavailable
 from reconciliation.from_settings import store_config
+from reconciliation.kafka_options import connection_options
 from reconciliation.logs import configure_logging
 from reconciliation.publisher import EventPublisher
 from reconciliation.settings import Settings, process_settings
@@ -62,7 +63,7 @@ def read_kafka(settings: Settings) -> Iterator[KafkaReader]:
 @contextmanager
 def open_publisher(settings: Settings) -> Iterator[EventPublisher]:
     """Give a way to send events to Kafka; at its end what still waits is sent, for a few seconds at most."""
-    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout, quiet=True)
+    publisher = EventPublisher(connection_options(settings), settings.kafka_timeout, quiet=True)
     try:
         yield publisher
     finally:

@@ -10,6 +10,7 @@ from bridge.positions import Committed
 from bridge.records import to_record
 from commands.endings import NotDone, ServerAway
 from reconciliation.errors import SettingsError
+from reconciliation.kafka_options import connection_options, created
 from reconciliation.model import Record
 from reconciliation.settings import Settings
 from reconciliation.settings_sources import environment_variable
@@ -92,9 +93,10 @@ class KafkaReader:
         self._servers = settings.kafka_broker_servers
         self._timeout = min(QUESTION_SECONDS, settings.kafka_timeout)
         self._quiet_limit = settings.kafka_timeout
-        self._consumer = Consumer(
+        self._consumer = created(
+            Consumer,
             {
-                "bootstrap.servers": self._servers,
+                **connection_options(settings),
                 "group.id": settings.kafka_group_id,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -110,7 +112,7 @@ class KafkaReader:
                 "max.poll.interval.ms": 86_400_000,
                 "log_level": 0,
                 "error_cb": lambda _error: None,
-            }
+            },
         )
 
     def close(self) -> None:

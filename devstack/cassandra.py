@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
+from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import WhiteListRoundRobinPolicy
 
 from devstack.java import temporary_folder
 from devstack.java_server import JavaServer
 from devstack.ports import HOST, internal_port
+from devstack.security import Security
 from devstack.server import Place
 
 HEAP_MEGABYTES = 768
@@ -50,6 +52,21 @@ range_request_timeout: 20000ms
 write_request_timeout: 10000ms
 request_timeout: 20000ms
 """
+
+_SECURED = """\
+authenticator: PasswordAuthenticator
+authorizer: CassandraAuthorizer
+role_manager: CassandraRoleManager
+client_encryption_options:
+  enabled: true
+  optional: false
+  keystore: "{keystore}"
+  keystore_password: "{password}"
+  store_type: PKCS12
+  require_client_auth: false
+"""
+# Who Cassandra lets in first of all.
+_FIRST_USER = ("cassandra", "cassandra")
 
 # Acknowledged means on disk: one killed node stands for a replicated cluster, which would not forget either.
 _SYNC_EVERY_WRITE = "commitlog_sync: batch"
@@ -119,6 +136,7 @@ class CassandraServer(JavaServer):
         storage = internal_port(self.folder / "storage-port", self.place.ports)
         configuration.write_text(
             _YAML.format(host=HOST, port=self.port, storage=storage, data=data, commitlog=self._commitlog)
+            + self._secured()
         )
         logging = self.folder / "logback.xml"
         logging.write_text(_LOGGING)
@@ -132,6 +150,7 @@ class CassandraServer(JavaServer):
             "cassandra.ring_delay_ms": "1",
             "cassandra.skip_wait_for_gossip_to_settle": "0",
             "cassandra-foreground": "yes",
+            "cassandra.superuser_setup_delay_ms": "0",
             "java.awt.headless": "true",
             "java.net.preferIPv4Stack": "true",
             "jdk.attach.allowAttachSelf": "true",
@@ -155,13 +174,46 @@ class CassandraServer(JavaServer):
 
     def request(self, limit: float) -> None:
         """Connect and run a query."""
-        with session(HOST, self.port, limit) as connected:
+        with session(HOST, self.port, limit, self.place.security, _FIRST_USER) as connected:
             connected.execute("SELECT release_version FROM system.local", timeout=limit)
+
+    def create_user(self) -> None:
+        """Create the user that a secured stack is used by; the server must answer."""
+        security = self.place.security
+        if security is not None:
+            with session(HOST, self.port, security=security, user=_FIRST_USER) as connected:
+                connected.execute(
+                    f"CREATE ROLE IF NOT EXISTS {security.username} WITH PASSWORD = %s"
+                    " AND LOGIN = true AND SUPERUSER = true",
+                    [security.password],
+                )
+
+    def _secured(self) -> str:
+        security = self.place.security
+        if security is None:
+            return ""
+        return _SECURED.format(keystore=security.keystore, password=security.keystore_password)
 
 
 @contextmanager
-def session(host: str, port: int, limit: float = 30.0) -> Iterator[Session]:
-    """Connect to the one node at `host`:`port`; each request may take `limit` seconds. Closes with the block."""
+def session(
+    host: str,
+    port: int,
+    limit: float = 30.0,
+    security: Security | None = None,
+    user: tuple[str, str] | None = None,
+) -> Iterator[Session]:
+    """Connect to the one node at `host`:`port`; each request may take `limit` seconds. Closes with the block.
+
+    `user` takes the place of the user and password of `security`.
+    """
+    secured = {}
+    if security is not None:
+        name, password = user or (security.username, security.password)
+        secured = {
+            "auth_provider": PlainTextAuthProvider(name, password),
+            "ssl_context": security.tls(),
+        }
     profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([host]), request_timeout=limit)
     cluster = Cluster(
         [host],
@@ -172,6 +224,7 @@ def session(host: str, port: int, limit: float = 30.0) -> Iterator[Session]:
         control_connection_timeout=limit,
         # Nobody here asks for it, and it is read anew after every statement that changes the schema.
         schema_metadata_enabled=False,
+        **secured,
     )
     try:
         yield cluster.connect()

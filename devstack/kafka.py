@@ -13,6 +13,7 @@ from devstack.errors import DevstackError
 from devstack.java import temporary_folder
 from devstack.java_server import JavaServer
 from devstack.ports import HOST, internal_port
+from devstack.security import Security
 from devstack.server import Place
 
 HEAP_MEGABYTES = 400
@@ -23,9 +24,6 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 num.network.threads=2
@@ -41,6 +39,32 @@ group.initial.rebalance.delay.ms=0
 log.segment.bytes=67108864
 log.cleaner.dedupe.buffer.size=8388608
 """
+
+_PLAIN = """\
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+"""
+
+# The broker is a client of its own, and so logs in as well.
+_SECURED = """\
+listeners=SASL_SSL://{host}:{port},SSL://{host}:{ssl_port},CONTROLLER://{host}:{controller}
+advertised.listeners=SASL_SSL://{host}:{port},SSL://{host}:{ssl_port}
+listener.security.protocol.map=SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=SASL_SSL
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  username="{username}" password="{password}" user_{username}="{password}";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.ssl.ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={certificate}
+ssl.truststore.type=PEM
+ssl.truststore.location={authority}
+"""
+_SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 _LOGGING = """\
 rootLogger.level=info
@@ -76,7 +100,8 @@ class KafkaServer(JavaServer):
         data = self.folder / "data"
         controller = internal_port(self.folder / "controller-port", self.place.ports)
         properties = self.folder / "server.properties"
-        properties.write_text(_PROPERTIES.format(host=HOST, port=self.port, controller=controller, data=data))
+        listeners = _listeners(self.port, controller, self.place.security)
+        properties.write_text(_PROPERTIES.format(host=HOST, controller=controller, data=data) + listeners)
         logging = self.folder / "log4j2.properties"
         logging.write_text(_LOGGING)
         temporary = temporary_folder(self.folder)
@@ -90,11 +115,15 @@ class KafkaServer(JavaServer):
     def request(self, limit: float) -> None:
         """Ask for the cluster's metadata until a broker and a controller are there."""
         # log_level 0: until the broker is up the client would write each refused connection to stderr.
-        client = AdminClient({"bootstrap.servers": self.place.ports.bootstrap, "log_level": 0})
+        security = {} if self.place.security is None else self.place.security.kafka_client()
+        client = AdminClient({"bootstrap.servers": self.place.ports.bootstrap, "log_level": 0, **security})
         client.describe_cluster(request_timeout=limit).result(timeout=limit + 1)
 
     def _format(self, java: Sequence[str], properties: Path) -> None:
         command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(properties)]
+        if self.place.security is not None:
+            user = f"[name={self.place.security.username},password={self.place.security.password}]"
+            command += [part for mechanism in _SCRAM for part in ("--add-scram", f"{mechanism}={user}")]
         try:
             answer = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_LIMIT_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:
@@ -107,3 +136,18 @@ class KafkaServer(JavaServer):
                 "Check free memory and disk space, run `python -m devstack down --delete`, then start again.",
                 "\n".join((answer.stdout + answer.stderr).splitlines()[-15:]),
             )
+
+
+def _listeners(port: int, controller: int, security: Security | None) -> str:
+    if security is None:
+        return _PLAIN.format(host=HOST, port=port, controller=controller)
+    return _SECURED.format(
+        host=HOST,
+        port=port,
+        controller=controller,
+        ssl_port=security.kafka_ssl_port,
+        username=security.username,
+        password=security.password,
+        certificate=security.certificate,
+        authority=security.authority,
+    )

@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from devstack.errors import DevstackError
 from devstack.ports import HOST
+from devstack.security import Security
 from devstack.server import Place, Server
 
 DATABASES = 16
@@ -84,11 +85,21 @@ class RedisServer(Server):
             "save": "",
             "maxmemory-policy": "noeviction",
         }
+        if self.place.security is not None:
+            options["aclfile"] = str(self._write_users(self.place.security))
         return [self._program, *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+    def _write_users(self, security: Security) -> Path:
+        file = self.folder / "users.acl"
+        file.write_text(f"user default off\nuser {security.username} on >{security.password} ~* &* +@all\n")
+        return file
 
     def request(self, limit: float) -> None:
         """Ping, write and read a key of the last database, and remove it."""
+        security = self.place.security
         with redis.Redis(
+            username=None if security is None else security.username,
+            password=None if security is None else security.password,
             host=HOST,
             port=self.port,
             db=DATABASES - 1,

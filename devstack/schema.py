@@ -8,6 +8,7 @@ from cassandra.cluster import NoHostAvailable
 
 from devstack.cassandra import DATA_CENTRE, session
 from devstack.errors import DevstackError
+from devstack.security import Security
 
 DEFAULT_KEYSPACE = "sunbird_courses"
 
@@ -57,7 +58,11 @@ _INDEXES = (
 
 
 def create_keyspace(
-    host: str, port: int, keyspace: str, layout: AggregateLayout = AggregateLayout.USER_IN_PARTITION
+    host: str,
+    port: int,
+    keyspace: str,
+    layout: AggregateLayout = AggregateLayout.USER_IN_PARTITION,
+    security: Security | None = None,
 ) -> None:
     """Create `keyspace` with its three tables and two indexes; what exists already stays as it is.
 
@@ -80,6 +85,7 @@ def create_keyspace(
         host,
         port,
         [statement.format(keyspace=keyspace, data_centre=DATA_CENTRE, primary_key=layout.value) for statement in made],
+        security,
     )
 
 
@@ -88,9 +94,9 @@ def drop_keyspace(host: str, port: int, keyspace: str) -> None:
     _execute(host, port, [f'DROP KEYSPACE IF EXISTS "{keyspace}"'])
 
 
-def _execute(host: str, port: int, statements: Sequence[str]) -> None:
+def _execute(host: str, port: int, statements: Sequence[str], security: Security | None = None) -> None:
     try:
-        with session(host, port) as connected:
+        with session(host, port, security=security) as connected:
             for statement in statements:
                 connected.execute(statement)
     except (DriverException, NoHostAvailable) as error:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from devstack.errors import DevstackError, StartCancelledError
 from devstack.ports import HOST, Ports, holder_of, is_answering, is_free
 from devstack.process import DetachedProcess
+from devstack.security import Security
 
 _PAUSE_SECONDS = 0.1
 # A busy machine must not make a healthy server look dead: `up` would end it.
@@ -23,11 +24,15 @@ _OUT_OF_MEMORY = ("OutOfMemoryError", "insufficient memory", "Could not reserve 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a stack lives: `directory` holds its data, `cache` the packages that all stacks share."""
+    """Where a stack lives: `directory` holds its data, `cache` the packages that all stacks share.
+
+    With a `security` its servers ask for a user and for TLS.
+    """
 
     directory: Path
     cache: Path
     ports: Ports
+    security: Security | None = None
 
 
 def _unheard(_message: str) -> None:

@@ -16,6 +16,7 @@ from devstack.kafka import KafkaServer
 from devstack.ports import HOST, Ports
 from devstack.redis import RedisServer
 from devstack.schema import DEFAULT_KEYSPACE, create_keyspace
+from devstack.security import Security
 from devstack.server import Place, Server
 from devstack.topics import create_topics, topic_names
 
@@ -47,7 +48,8 @@ class Stack:
 
     `environment` is what the topics are made for, `keyspace` what the tables are made in; `cache` holds the packages
     that all stacks share (default: DEVSTACK_CACHE, else .cache/devstack of the repository). `sync_every_write` False
-    lets Cassandra acknowledge writes before they are on disk, as installations do.
+    lets Cassandra acknowledge writes before they are on disk, as installations do. `security` makes all three ask for
+    a user.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Stack:
         keyspace: str = DEFAULT_KEYSPACE,
         cache: Path | None = None,
         sync_every_write: bool = True,
+        security: Security | None = None,
     ) -> None:
         if cache is None:
             cache = Path(os.environ.get("DEVSTACK_CACHE") or project_folder() / ".cache" / "devstack")
@@ -66,9 +69,10 @@ class Stack:
         self.directory = directory.absolute()
         self._environment = environment
         self._keyspace = keyspace
-        place = Place(self.directory, cache.absolute(), self.ports)
-        cassandra = CassandraServer(place, sync_every_write=sync_every_write)
-        servers = (KafkaServer(place), cassandra, RedisServer(place))
+        self._security = security
+        place = Place(self.directory, cache.absolute(), self.ports, security)
+        self._cassandra = CassandraServer(place, sync_every_write=sync_every_write)
+        servers = (KafkaServer(place), self._cassandra, RedisServer(place))
         self.servers: dict[str, Server] = {server.name: server for server in servers}
 
     @classmethod
@@ -100,9 +104,11 @@ class Stack:
             started: list[Server] = []
             try:
                 self._start_missing(report, cancelled, started)
-                create_topics(self.ports.bootstrap, topic_names(self._environment))
+                options = None if self._security is None else self._security.kafka_client()
+                create_topics(self.ports.bootstrap, topic_names(self._environment), options=options)
                 report("kafka", f"ready on {self.ports.bootstrap}, topics of ENV {self._environment} are there")
-                create_keyspace(HOST, self.ports.cassandra, self._keyspace)
+                self._cassandra.create_user()
+                create_keyspace(HOST, self.ports.cassandra, self._keyspace, security=self._security)
                 report("cassandra", f"ready on {HOST}:{self.ports.cassandra}, keyspace {self._keyspace} is there")
             except BaseException:
                 cancelled.set()

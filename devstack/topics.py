@@ -1,7 +1,7 @@
 """Creates Kafka topics and waits until they can be used."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -29,14 +29,18 @@ def topic_names(environment: str) -> tuple[str, ...]:
     )
 
 
-def create_topics(bootstrap: str, names: Sequence[str], partitions: int = PARTITIONS) -> None:
+def create_topics(
+    bootstrap: str, names: Sequence[str], partitions: int = PARTITIONS, options: Mapping[str, str] | None = None
+) -> None:
     """Create the topics that are missing at `bootstrap` (host:port) and return when every partition's leader answers.
+
+    `options` are more of librdkafka's, for a Kafka that asks for a user.
 
     Raises DevstackError when Kafka refuses or does not answer within 40 seconds.
     """
     reason = ""
     for _ in range(_CLIENTS):
-        client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, **(options or {})})
         try:
             _create(client, names, partitions)
             missing = _await_leaders(client, names)

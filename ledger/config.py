@@ -1,6 +1,7 @@
 """What the ledger takes from the settings."""
 
 from ledger.connection import LedgerConfig
+from reconciliation.redis_options import sentinel_access
 from reconciliation.settings import Settings
 
 
@@ -18,4 +19,5 @@ def ledger_config(settings: Settings) -> LedgerConfig:
         sweep_rate=settings.ledger_sweep_rate,
         paid_memory=round(settings.ledger_paid_memory),
         timeout=settings.redis_timeout,
+        sentinel=sentinel_access(settings),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -11,7 +11,10 @@ from redis.retry import Retry
 
 from ledger.scripts import SCRIPTS, load_script
 from reconciliation.errors import LedgerUnavailable
+from reconciliation.redis_options import SentinelAccess, open_redis, remedy
 
+_LOGIN = "user and password in ledger.redis.url (LEDGER_REDIS_URL), or in celery.broker.url where that one is not set"
+_TLS = "the scheme and ssl_ca_certs of ledger.redis.url (LEDGER_REDIS_URL), or of celery.broker.url"
 #: How often a command is repeated after a lost connection or a time-out before the ledger counts as away.
 COMMAND_RETRIES = 2
 
@@ -20,7 +23,7 @@ COMMAND_RETRIES = 2
 class LedgerConfig:
     """What the ledger needs to know: its server, whose ledger it is, its bounds and its times (in seconds)."""
 
-    url: str
+    url: str = field(repr=False)
     group_id: str
     max_open: int
     max_waiting: int
@@ -31,6 +34,7 @@ class LedgerConfig:
     sweep_rate: int
     paid_memory: int
     timeout: float
+    sentinel: SentinelAccess | None = None
 
 
 class LedgerConnection:
@@ -46,10 +50,10 @@ class LedgerConnection:
         self._clock_ms = clock_ms
         # the braces keep all keys of a group in one slot of a Redis cluster
         self.prefix = f"enrolment-reconciliation:{{{config.group_id}}}:"
-        self.redis = redis.Redis.from_url(
+        self.redis = open_redis(
             config.url,
-            socket_timeout=config.timeout,
-            socket_connect_timeout=config.timeout,
+            config.sentinel,
+            config.timeout,
             socket_keepalive=True,
             health_check_interval=30,
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), COMMAND_RETRIES),
@@ -75,4 +79,4 @@ def translated() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"the ledger's Redis: {type(error).__name__}: {error}") from error
+        raise LedgerUnavailable(f"the ledger's Redis: {remedy(error, _LOGIN, _TLS)}") from error

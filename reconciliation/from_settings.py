@@ -2,14 +2,22 @@
 
 from reconciliation.counters import Counters
 from reconciliation.progress import Rules
+from reconciliation.redis_options import relation_cache_arguments
 from reconciliation.relation_cache import RelationCache
-from reconciliation.search import CollectionSearch
+from reconciliation.search import CollectionSearch, search_header
 from reconciliation.settings import Settings
 from reconciliation.store_connection import StoreConfig
+from reconciliation.tls import Tls
 
 
 def store_config(settings: Settings) -> StoreConfig:
-    """Pick what the connection to Cassandra needs to know."""
+    """Pick Cassandra's part of the settings."""
+    tls = Tls(
+        settings.cassandra_ssl_ca_location,
+        settings.cassandra_ssl_certificate_location,
+        settings.cassandra_ssl_key_location,
+        settings.cassandra_ssl_hostname_verification,
+    )
     return StoreConfig(
         hosts=settings.cassandra_hosts,
         port=settings.cassandra_port,
@@ -21,6 +29,10 @@ def store_config(settings: Settings) -> StoreConfig:
         local_datacenter=settings.cassandra_local_datacenter,
         batch_write_size=settings.batch_write_size,
         write_timestamps=settings.cassandra_write_timestamps,
+        several_datacenters=settings.cassandra_multi_datacenter,
+        username=settings.cassandra_username,
+        password=settings.cassandra_password,
+        tls=tls if settings.cassandra_ssl_enabled else None,
     )
 
 
@@ -35,17 +47,16 @@ def rules(settings: Settings) -> Rules:
 
 def relation_cache(settings: Settings, counters: Counters) -> RelationCache:
     """Make the relation cache; it connects at first use."""
-    return RelationCache(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        database=settings.relation_cache_database,
-        timeout=settings.redis_timeout,
-        counters=counters,
-    )
+    return RelationCache(server=relation_cache_arguments(settings), timeout=settings.redis_timeout, counters=counters)
 
 
 def collection_search(settings: Settings) -> CollectionSearch | None:
     """Make the way to the search service; None where `service.search.basePath` is not set."""
     if settings.search_base_path is None:
         return None
-    return CollectionSearch(settings.search_base_path, settings.search_timeout, settings.collection_status_cache_expiry)
+    return CollectionSearch(
+        settings.search_base_path,
+        settings.search_timeout,
+        settings.collection_status_cache_expiry,
+        header=search_header(settings),
+    )

@@ -14,6 +14,7 @@ from structlog.typing import EventDict, ExcInfo, Processor
 from reconciliation.log_noise import NoiseFilter
 from reconciliation.log_rows import Rows, as_json, as_text
 from reconciliation.printing import printable
+from reconciliation.redis_options import readable
 
 # Their INFO tells each connection, heartbeat or request; pyhocon's DEBUG tells the values of settings.
 _NOISY = ("amqp", "cassandra", "celery", "confluent_kafka", "kombu", "pyhocon", "urllib3")
@@ -26,6 +27,13 @@ _REPEATING = ("amqp", "cassandra", "celery.bootsteps", "celery.worker", "conflue
 
 #: Where Kafka's client logs to; without one librdkafka writes lines of its own form to standard error.
 KAFKA_LOGGER = "confluent_kafka"
+
+
+# What the driver tells beside the error that it raises, for every attempt to connect: worker/connections.py tells it
+# once, and again at growing intervals.
+_TOLD_ALREADY = ("[control connection] Error connecting to", "Control connection failed to connect")
+# Celery's own word for its broker being away, with the addresses alone.
+_BROKER_AWAY = "consumer: Cannot connect to"
 
 
 def configure_logging(form: str, level: str, warnings: Sequence[str] = ()) -> None:
@@ -55,6 +63,7 @@ def configure_logging(form: str, level: str, warnings: Sequence[str] = ()) -> No
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(form, shared, is_coloured=form != "json" and sys.stderr.isatty()))
+    handler.addFilter(_is_news)
     handler.addFilter(NoiseFilter(_REPEATING))
     root = logging.getLogger()
     root.handlers = [handler]
@@ -75,7 +84,7 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
 
     def __init__(self, form: str, shared: Sequence[Processor], *, is_coloured: bool) -> None:
         super().__init__(
-            foreign_pre_chain=[_shorten_traceback, *shared],
+            foreign_pre_chain=[_shorten_traceback, _name_the_broker, *shared],
             processors=[self.remove_processors_meta, *_ending(form, is_coloured=is_coloured)],
         )
         self._format_rows = as_json if form == "json" else as_text
@@ -85,6 +94,18 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
         if isinstance(record.msg, Rows):
             return self._format_rows(record, record.msg)
         return super().format(record)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.name != "cassandra.cluster" or not str(record.msg).startswith(_TOLD_ALREADY)
+
+
+def _name_the_broker(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Put Celery's word for its broker being away on one line, with the setting that leads there."""
+    if event["event"].startswith(_BROKER_AWAY):
+        event["event"] = readable(event["event"])
+        event["settings"] = "celery.broker.url (CELERY_BROKER_URL), celery.broker.sentinel and celery.broker.ssl"
+    return event
 
 
 def _shorten_traceback(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -4,14 +4,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from reconciliation.errors import EventTooLarge, PublishFailed, ReconciliationError
+from reconciliation.kafka_options import Option, created, remedy
 from reconciliation.logs import KAFKA_LOGGER
 from reconciliation.model import Origin, OutgoingEvent
+from reconciliation.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -26,18 +28,18 @@ _GRACE_SECONDS = 2.0
 class EventPublisher:
     """Publishes through one producer a process, made at first use; several threads may publish at once.
 
-    `timeout` is in seconds: how long Kafka may take to confirm an event. `max_bytes` is the largest record, with key,
+    `connection` holds librdkafka's options that lead to Kafka (`kafka_options.connection_options`), `timeout` is in
+    seconds: how long Kafka may take to confirm an event. `max_bytes` is the largest record, with key,
     headers and the protocol's overhead, that the producer takes. `quiet` keeps Kafka's client from telling on standard
     error of every connection that breaks, where whoever publishes tells people of the outcome.
     """
 
     def __init__(
-        self, bootstrap_servers: str, timeout: float, max_bytes: int = 1_000_000, *, quiet: bool = False
+        self, connection: Mapping[str, Option], timeout: float, max_bytes: int = 1_000_000, *, quiet: bool = False
     ) -> None:
         self.max_bytes = max_bytes
         self._timeout = timeout
-        self._config: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": bootstrap_servers,
+        self._config: dict[str, Option] = {
             "acks": "all",
             "enable.idempotence": True,
             "compression.type": "snappy",
@@ -52,12 +54,17 @@ class EventPublisher:
             # A topic that does not exist is named as such before the delivery timeout, and looked for again soon.
             "topic.metadata.propagation.max.ms": int(timeout * 500),
             "topic.metadata.refresh.interval.ms": 30_000,
-            # librdkafka's own default is 6
-            "log_level": 0 if quiet else 6,
+            **connection,
+            **({"log_level": 0} if quiet else {}),
         }
+        self._trouble = _Trouble()
         self._lock = threading.Lock()
         self._link: _Link | None = None
         self._inherited: list[_Link] = []
+
+    def verify(self) -> None:
+        """Raise SettingsError unless librdkafka takes these options together; nobody is connected to."""
+        created(Producer, {name: value for name, value in self._config.items() if name != "bootstrap.servers"})
 
     def publish(self, events: Sequence[OutgoingEvent]) -> list[ReconciliationError | None]:
         """Send all events and wait until Kafka has answered for each, at most the timeout and a little.
@@ -74,7 +81,7 @@ class EventPublisher:
         reports = _Reports(events)
         for at, event in enumerate(events):
             link.produce(event, reports, at, deadline)
-        results = reports.wait(deadline)
+        results = [self._trouble.added(result) for result in reports.wait(deadline)]
         link.is_spent = link.is_spent or reports.is_spent
         return results
 
@@ -83,7 +90,7 @@ class EventPublisher:
         try:
             self._current().producer.list_topics(timeout=self._timeout)
         except KafkaException as error:
-            raise PublishFailed(f"Kafka did not answer: {error.args[0].str()}") from error
+            raise PublishFailed(f"Kafka did not answer: {error.args[0].str()}{self._trouble.told()}") from error
 
     def close(self, limit: float = 10.0) -> None:
         """Send what still waits, for at most `limit` seconds, and end the producer."""
@@ -107,7 +114,7 @@ class EventPublisher:
                 self._link.give_up()
                 self._link = None
             if self._link is None:
-                self._link = _Link(self._config)
+                self._link = _Link(self._config, self._trouble)
             return self._link
 
 
@@ -119,9 +126,10 @@ class _Link:
     a hang or an upgrade, may never find one again (librdkafka, issue 5301).
     """
 
-    def __init__(self, config: dict[str, str | int | float | bool]) -> None:
+    def __init__(self, config: dict[str, Option], trouble: "_Trouble") -> None:
         self.process = os.getpid()
         self.is_spent = False
+        self._trouble = trouble
         self.producer = Producer({**config, "error_cb": self._note, "logger": logging.getLogger(KAFKA_LOGGER)})
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="kafka-delivery-reports", daemon=True)
@@ -163,6 +171,38 @@ class _Link:
 
     def _note(self, error: KafkaError) -> None:
         self.is_spent = self.is_spent or error.fatal()
+        self._trouble.note(error)
+
+
+class _Trouble:
+    """What librdkafka last said of the way to Kafka: a refused login it tells here alone, an event only times out."""
+
+    def __init__(self) -> None:
+        self._reminder = Reminder()
+        self._last: str | None = None
+
+    def note(self, error: KafkaError) -> None:
+        """Take note, and tell it at growing intervals."""
+        known = remedy(error)
+        # that no broker is left follows from what was told before
+        if self._last is None or (known is not None and error.code() != KafkaError._ALL_BROKERS_DOWN):  # noqa: SLF001 - its public name has the _
+            self._last = error.str() if known is None else f"{error.str()} (look at {known})"
+        if self._reminder.due(error.name(), time.monotonic()):
+            settings = {} if known is None else {"settings": known}
+            log.warning("Kafka reports a problem, events wait", error=error.str(), code=error.name(), **settings)
+
+    def told(self) -> str:
+        """Give the end of a line that tells of a failure."""
+        return "" if self._last is None else f"; what was told last: {self._last}"
+
+    def added(self, result: Origin | ReconciliationError) -> Origin | ReconciliationError:
+        """Complete what became of an event."""
+        if isinstance(result, Origin):
+            self._last = None
+            self._reminder.reset()
+        elif isinstance(result, PublishFailed):
+            return PublishFailed(f"{result}{self.told()}")
+        return result
 
 
 class _Reports:

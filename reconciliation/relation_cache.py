@@ -18,6 +18,7 @@ from redis.retry import Retry
 from reconciliation.counters import Counters
 from reconciliation.errors import RelationCacheUnavailable
 from reconciliation.model import CourseRelations
+from reconciliation.redis_options import remedy
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,8 @@ _READ_SETS_SHA = hashlib.sha1(_READ_SETS.encode(), usedforsecurity=False).hexdig
 # Long enough that a unit which stays without leaf nodes costs a thread little of its time, and no longer: while it
 # lasts, a set that came and went again is not waited for.
 _REMEMBERED_SECONDS = 10.0
+_LOGIN = "redis.username and redis.password (REDIS_PASSWORD)"
+_TLS = "redis.ssl.enabled (REDIS_SSL_ENABLED) and redis.ssl.ca.location (REDIS_SSL_CA_LOCATION)"
 _MOST_REMEMBERED = 10_000
 
 
@@ -78,15 +81,14 @@ class _Found:
         }
 
 
-def connect_redis(host: str, port: int, database: int, timeout: float, repeats: int = 1) -> redis.Redis:
+def connect_redis(server: Mapping[str, Any], timeout: float, repeats: int = 1) -> redis.Redis:
     """Return a client of the relation cache's database, which connects at first use.
 
-    `timeout` is in seconds; `repeats` is how often it tries again before it says that Redis is away.
+    `server` holds redis-py's arguments that lead to it (`redis_options.relation_cache_arguments`). `timeout` is in
+    seconds; `repeats` is how often it tries again before it says that Redis is away.
     """
     return redis.Redis(
-        host=host,
-        port=port,
-        db=database,
+        **server,
         # Every version of Redis speaks it; the newer one needs a server of version 6.
         protocol=2,
         socket_timeout=timeout,
@@ -101,7 +103,8 @@ def connect_redis(host: str, port: int, database: int, timeout: float, repeats: 
 class RelationCache:
     """The relation sets as another job fills them: it deletes and re-adds a set, so a set may be missing for a moment.
 
-    `timeout` is in seconds, for connecting and for each answer. `gap_wait` is in seconds, the pause before leaf nodes
+    `server` holds redis-py's arguments that lead to it (`relation_cache_arguments`), `timeout` is in seconds, for
+    connecting and for each answer. `gap_wait` is in seconds, the pause before leaf nodes
     that are still missing are asked for once more; `sleep` makes that pause, `clock` gives seconds that never go back.
     Safe for use by several threads; connects at first use.
     """
@@ -109,16 +112,14 @@ class RelationCache:
     def __init__(
         self,
         *,
-        host: str,
-        port: int,
-        database: int,
+        server: Mapping[str, Any],
         timeout: float,
         counters: Counters,
         gap_wait: float = 0.3,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._redis = connect_redis(host, port, database, timeout)
+        self._redis = connect_redis(server, timeout)
         self._counters = counters
         self._gap_wait = gap_wait
         self._sleep = sleep
@@ -274,4 +275,4 @@ def _by_course(wanted: Mapping[str, Collection[str]], found: _Found) -> dict[str
 
 
 def _unavailable(error: Exception) -> RelationCacheUnavailable:
-    return RelationCacheUnavailable(f"the relation cache did not answer: {type(error).__name__}: {error}")
+    return RelationCacheUnavailable(f"the relation cache did not answer: {remedy(error, _LOGIN, _TLS)}")

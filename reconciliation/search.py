@@ -11,11 +11,13 @@ from urllib3.exceptions import HTTPError
 
 from reconciliation.errors import ReconciliationError, RequestFailed, SearchUnavailable
 from reconciliation.model import CollectionStatus
+from reconciliation.settings import Settings
 
 _MOST_CACHED = 10_000
 _LARGEST_ANSWER_BYTES = 1_000_000
 _CHUNK_BYTES = 65_536
 _FIRST_SERVER_ERROR = 500
+_REFUSALS = (requests.codes.unauthorized, requests.codes.forbidden)
 # No course has this id.
 _PROBE_COURSE = "enrolment-reconciliation-probe"
 
@@ -23,7 +25,8 @@ _PROBE_COURSE = "enrolment-reconciliation-probe"
 class CollectionSearch:
     """The search service at `base_path`; an answer is kept `cache_expiry` seconds for each course (0: not at all).
 
-    `timeout` is in seconds, for connecting and for the whole answer; `clock` gives seconds that never go back. Safe
+    `header` is sent with every question, a name and a value (`search_header`). `timeout` is in seconds, for connecting
+    and for the whole answer; `clock` gives seconds that never go back. Safe
     for use by several threads.
     """
 
@@ -33,6 +36,7 @@ class CollectionSearch:
         timeout: float = 10.0,
         cache_expiry: float = 3600.0,
         clock: Callable[[], float] = time.monotonic,
+        header: tuple[str, str] | None = None,
     ) -> None:
         self._base_path = base_path.rstrip("/")
         self._timeout = timeout
@@ -41,6 +45,8 @@ class CollectionSearch:
         self._session = requests.Session()
         # The service is a neighbour in the cluster: a proxy or a .netrc of the environment is not meant for it.
         self._session.trust_env = False
+        if header is not None:
+            self._session.headers.update([header])
         self._cached: OrderedDict[str, tuple[float, CollectionStatus]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -51,8 +57,8 @@ class CollectionSearch:
     def status(self, course_id: str) -> CollectionStatus:
         """Return whether the course is retired; a course that is not found is not.
 
-        Raises SearchUnavailable when the service doesn't answer in time, answers 5xx or 429; RequestFailed for any
-        other answer that is not understood.
+        Raises SearchUnavailable when the service doesn't answer in time, answers 5xx, 429, 401 or 403; RequestFailed
+        for any other answer that is not understood.
         """
         cached = self._from_cache(course_id)
         if cached is not None:
@@ -116,6 +122,11 @@ class CollectionSearch:
             raise _unavailable(error) from error
         if code >= _FIRST_SERVER_ERROR or code == requests.codes.too_many_requests:
             raise SearchUnavailable(f"the search service answered {code}")
+        if code in _REFUSALS:
+            # the same for every course: nobody's request is given up for our own credentials
+            raise SearchUnavailable(
+                f"the search service answered {code} (look at service.search.token and service.search.header)"
+            )
         if code != requests.codes.ok:
             raise RequestFailed(f"the search service answered {code} for course {course_id}")
         return body
@@ -146,6 +157,13 @@ class CollectionSearch:
             self._cached.move_to_end(course_id)
             while len(self._cached) > _MOST_CACHED:
                 self._cached.popitem(last=False)
+
+
+def search_header(settings: Settings) -> tuple[str, str] | None:
+    """Give the header that shows the search service who we are, if any."""
+    if settings.search_token is not None:
+        return "Authorization", f"Bearer {settings.search_token}"
+    return settings.search_header
 
 
 def _status_of(body: bytes) -> CollectionStatus:

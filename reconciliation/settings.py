@@ -1,7 +1,7 @@
 """The settings of a process, from the environment, CONFIG_FILE and the defaults; see docs/settings.md.
 
-The catalogue of settings is in settings_servers.py, settings_behaviour.py and settings_observation.py. Nothing is read
-when this module is imported: call `load_settings`.
+The catalogue of settings is in settings_servers.py, with a module for each server, settings_behaviour.py and
+settings_observation.py. Nothing is read when this module is imported: call `load_settings`.
 """
 
 import os
@@ -23,6 +23,7 @@ from reconciliation.settings_servers import ServerSettings
 from reconciliation.settings_sources import (
     Documented,
     Given,
+    environment_variable,
     read_environment,
     read_file,
     shown,
@@ -115,7 +116,16 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     problems: list[str] = []
     warnings: list[str] = []
     fields = {name: documented(field) for name, field in Settings.model_fields.items()}
-    in_environment = {name: read_environment(field, environment, warnings) for name, field in fields.items()}
+    in_environment: dict[str, Given | None] = {}
+    for name, field in fields.items():
+        try:
+            in_environment[name] = read_environment(field, environment, warnings)
+        except SettingsError as error:
+            problems.append(str(error))
+            in_environment[name] = None
+    if problems:
+        # what hangs on a secret that could not be read would only add lines that mislead
+        raise SettingsError("\n".join(problems))
     in_file = _read_config_file(fields, environment, in_environment[_ENVIRONMENT], problems, warnings)
     given = {name: value for name in fields if (value := in_environment[name] or in_file.get(name)) is not None}
     try:
@@ -171,8 +181,8 @@ def _lines(error: ValidationError, given: Mapping[str, Given]) -> Iterator[str]:
         field = Settings.model_fields[name]
         about = documented(field)
         where = given[name].where if name in given else "its default"
+        if detail["input"] is None:
+            where = environment_variable(about.name)
         hint = str(detail.get("ctx", {}).get("error", ""))
-        yield (
-            f"{about.name} ({where}) is {shown(str(detail['input']), secret=about.secret)},"
-            f" but must be {allowed(field)}{'; ' if hint else ''}{hint}"
-        )
+        value = "not set" if detail["input"] is None else shown(str(detail["input"]), secret=about.secret)
+        yield (f"{about.name} ({where}) is {value}, but must be {allowed(field)}{'; ' if hint else ''}{hint}")

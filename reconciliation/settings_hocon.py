@@ -4,6 +4,7 @@ pyhocon does the parsing. What it passes over in silence is looked at here first
 substitution that nothing fills.
 """
 
+import json
 import logging
 import re
 import stat
@@ -59,7 +60,20 @@ class HoconFile:
 
         Raises SettingsError where a block, a list or a duration stands there.
         """
+        return self._plain(name, self.tree.get(name, None))
+
+    def options(self, name: str) -> str:
+        """Give what stands under a dotted name as `text` does; a block as a JSON object, its names dotted.
+
+        Raises SettingsError where the block holds anything but plain values.
+        """
         value = self.tree.get(name, None)
+        if not isinstance(value, ConfigTree):
+            return self._plain(name, value).strip()
+        held = {key: self._plain(f"{name}.{key}", held) for key, held in _leaves(value)}
+        return json.dumps(held) if held else ""
+
+    def _plain(self, name: str, value: object) -> str:
         if value is None:
             return ""
         if isinstance(value, bool):
@@ -68,6 +82,16 @@ class HoconFile:
             return str(value)
         what = "a block" if isinstance(value, dict) else "a list" if isinstance(value, list) else "a duration"
         raise SettingsError(f"{name} in {self.shown_path} is {what}, but must be a plain value")
+
+
+def _leaves(tree: ConfigTree, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield what a block holds, with its dotted name; pyhocon keeps the quotes of a name that has them."""
+    for key, value in tree.items():
+        name = prefix + key.strip('"')
+        if isinstance(value, ConfigTree):
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
 
 
 def read_hocon(path: str, variables: Mapping[str, str]) -> HoconFile:

@@ -7,8 +7,8 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -24,23 +24,22 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _LARGEST_PORT = 65535
-_REDIS_SCHEMES = frozenset({"redis", "rediss"})
-_TLS_OPTIONS = {
-    "ssl_cert_reqs": re.compile("required|optional|none"),
-    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), re.compile(".+")),
-}
-_SEVERAL_URLS = frozenset({"amqp", "amqps"})
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}:[ \t]*[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
+_TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_LONGEST_SECRET = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of value: `allowed` completes the sentence "must be …"; `parse` raises ValueError on anything else.
 
-    A ValueError's own text, where it has one, is a hint that the error's line adds.
+    A ValueError's own text, where it has one, is a hint that the error's line adds. Blanks around a value are dropped
+    unless `keeps_blanks`: in a password they may be meant.
     """
 
     allowed: str
     parse: Callable[[str], Any]
+    keeps_blanks: bool = False
 
     def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
         """Let pydantic validate a field by this kind alone."""
@@ -50,7 +49,7 @@ class Kind:
         if value is None:
             return None
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        return self.parse(text.strip())
+        return self.parse(text if self.keeps_blanks else text.strip())
 
 
 def _plain_number(text: str, shape: re.Pattern[str]) -> float:
@@ -139,77 +138,44 @@ def _parse_brokers(text: str) -> str:
     return ",".join(brokers)
 
 
-def _split_url(text: str) -> SplitResult:
-    # urlsplit drops tabs and line breaks and takes the rest as it is: refuse them before it looks
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError
-    try:
-        parts = urlsplit(text)
-        complete = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        # urllib's own words quote the URL, which may hold a password (urllib/parse.py, _NetlocResultMixinBase.port)
-        complete = False
-    if not complete:
-        raise ValueError
-    return parts
-
-
-def _parse_base_path(text: str) -> str:
-    parts = _split_url(text)
-    if parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
-        raise ValueError
-    return text.rstrip("/")
-
-
-def _check_redis_database(parts: SplitResult) -> None:
-    if re.fullmatch(r"/?[0-9]{0,4}/?", parts.path, re.ASCII) is None or parts.fragment:
-        raise ValueError("after the port comes the number of the database, as in redis://host:6379/0")
-    # what the client can't make sense of it says only when it connects, and with a traceback
-    for name, values in parse_qs(parts.query, keep_blank_values=True).items():
-        known = _TLS_OPTIONS.get(name) if parts.scheme == "rediss" else None
-        if known is None or known.fullmatch(values[-1]) is None:
-            raise ValueError(
-                "behind the question mark may stand, for rediss:// alone, ssl_cert_reqs=required (or optional, none),"
-                " ssl_ca_certs=FILE, ssl_certfile=FILE and ssl_keyfile=FILE"
-            )
-
-
-def _parse_broker_url(text: str) -> str:
-    urls = [_split_url(url) for url in text.split(";")]
-    schemes = {url.scheme for url in urls}
-    if schemes <= _REDIS_SCHEMES and len(urls) == 1:
-        _check_redis_database(urls[0])
-    elif not (schemes <= _SEVERAL_URLS and len(schemes) == 1):
-        raise ValueError
-    return text
-
-
-def _parse_redis_url(text: str) -> str:
-    parts = _split_url(text)
-    if parts.scheme not in _REDIS_SCHEMES:
-        raise ValueError
-    _check_redis_database(parts)
-    return text
-
-
 def _parse_short_text(text: str) -> str:
     if not 1 <= len(text) <= 128 or not text.isprintable():  # noqa: PLR2004 - the number stands in `allowed`
         raise ValueError
     return text
 
 
-def is_redis_url(url: str) -> bool:
-    """Whether a broker's URL names one Redis server, whose URL the ledger can take as it is."""
-    return urlsplit(url).scheme in _REDIS_SCHEMES
+def _parse_file(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError
+    try:
+        with Path(text).open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise ValueError(error.strerror or "it can't be opened") from None
+    return text
+
+
+def _parse_secret(text: str) -> str:
+    if not 1 <= len(text) <= _LONGEST_SECRET or "\n" in text or "\r" in text or "\0" in text:
+        raise ValueError
+    return text
+
+
+def _parse_header(text: str) -> tuple[str, str]:
+    if _HEADER.fullmatch(text) is None:
+        raise ValueError
+    name, _, value = text.partition(":")
+    return name, value.strip()
 
 
 def one_of(*words: str) -> Kind:
     """One of these words, in any case; the value is the word as it stands here."""
+    known = {word.lower(): word for word in words}
 
     def parse(text: str) -> str:
-        if text.lower() not in words:
+        if text.lower() not in known:
             raise ValueError
-        return text.lower()
+        return known[text.lower()]
 
     return Kind("one of " + ", ".join(words), parse)
 
@@ -224,11 +190,8 @@ CQL_IDENTIFIER = Kind("a letter followed by at most 47 letters, digits and under
 HOST = Kind("one host name or address, without a port", _parse_host)
 HOSTS = Kind("host names or addresses without ports, separated by commas", _parse_hosts)
 BROKERS = Kind("host:port pairs separated by commas", _parse_brokers)
-BASE_PATH = Kind("an http:// or https:// URL without a query", _parse_base_path)
-BROKER_URL = Kind(
-    "a redis://, rediss://, amqp:// or amqps:// URL with a host"
-    " (amqp, amqps: several of one scheme, separated by semicolons)",
-    _parse_broker_url,
-)
-REDIS_URL = Kind("a redis:// or rediss:// URL with a host", _parse_redis_url)
+FILE = Kind("the path of a file that can be read", _parse_file)
+SECRET = Kind(f"1 to {_LONGEST_SECRET} characters without line breaks", _parse_secret, keeps_blanks=True)
+HEADER = Kind("a header as in `Name: value`, of ASCII characters", _parse_header)
+BEARER_TOKEN = Kind("a token of ASCII characters without blanks", _matching(_TOKEN))
 SHORT_TEXT = Kind("1 to 128 printable characters", _parse_short_text)

@@ -30,6 +30,10 @@ and digits: `kafka.groupId` is `KAFKA_GROUPID`. Some settings have a second spel
 file uses. Both are accepted in both places. Where one place holds both and they differ, the documented spelling
 (the first in the table) is used, and a warning in the log names them.
 
+A setting that may hold a password can stand in a file of its own: its variable with `_FILE` at its end names the
+file, as in `REDIS_PASSWORD_FILE=/run/secrets/redis`. [Secured servers](secured-servers.md) says more, and what goes
+together to log in.
+
 `{{env}}` in any value stands for the environment's name, which is `ENV`.
 
 ## The file
@@ -43,7 +47,8 @@ the `base-config.conf` beside it. Keys that mean nothing here are passed over. D
 - `${name}` is looked up in the file, then in the environment; `${job.env}` and `${env}` then take `ENV`. A
   `${name}` that nothing fills is an error, `${?name}` is left out. So where the file has a `job.env` of its own,
   names that the file builds with `${job.env}` carry that one, whatever `ENV` says.
-- Each of our settings needs a plain value: a block, a list or a duration such as `5 seconds` is an error.
+- Each of our settings needs a plain value: a block, a list or a duration such as `5 seconds` is an error. Only
+  `kafka.options` may be a block of plain values.
 
 ## When something is wrong
 

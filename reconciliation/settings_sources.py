@@ -6,9 +6,14 @@ See docs/settings.md. Nothing here knows a particular setting; settings.py holds
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from reconciliation.errors import SettingsError
 from reconciliation.settings_hocon import HoconFile
 
+#: What a variable's name ends with that names the file of a secret.
+FILE_SUFFIX = "_FILE"
+_LARGEST_SECRET_FILE = 65_536
 _LONGEST_SHOWN = 120
 _SCHEME_AND_REST = re.compile(r"(?P<scheme>[a-z][a-z0-9+]{0,15})://(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"(\*\*\*@)?[a-z0-9._-]*(:[0-9]{1,5})?(/[0-9]{0,4})?", re.IGNORECASE | re.ASCII)
@@ -19,8 +24,9 @@ class Documented:
     """What a setting is called and what it does.
 
     `name` is the documented dotted name, `alternatives` are the spellings accepted beside it, `about` says in a
-    sentence what it does, `secret` that its value may hold a password, `default` how documentation tells a default
-    that depends on other settings.
+    sentence what it does, `secret` that its value may hold a password (it may then stand in a file of its own),
+    `default` how documentation tells a default that depends on other settings, `is_block` that a HOCON file may hold a
+    block there.
     """
 
     name: str
@@ -28,6 +34,7 @@ class Documented:
     alternatives: tuple[str, ...] = ()
     secret: bool = False
     default: str | None = None
+    is_block: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,15 +58,47 @@ def environment_variable(name: str) -> str:
 def read_environment(documented: Documented, environment: Mapping[str, str], warnings: list[str]) -> Given | None:
     """Find a setting in the environment; None where no spelling is set, or only to an empty text.
 
-    Two spellings that differ add a line to `warnings`.
+    A secret may stand in a file that a variable of its name and `_FILE` names. Two spellings that differ add a line to
+    `warnings`. Raises SettingsError where both are set, or the file can't be read.
     """
 
     def look_up(name: str) -> Given | None:
         variable = environment_variable(name)
         text = environment.get(variable, "").strip()
+        file = environment.get(variable + FILE_SUFFIX, "").strip() if documented.secret else ""
+        if text and file:
+            raise SettingsError(
+                f"{documented.name}: both {variable} and {variable}{FILE_SUFFIX} are set; unset one of them"
+            )
+        if file:
+            return Given(_content(f"{variable}{FILE_SUFFIX}", file), f"{variable}{FILE_SUFFIX} in the environment")
         return Given(text, f"{variable} in the environment") if text else None
 
     return _choose(documented, look_up, warnings)
+
+
+def _content(variable: str, path: str) -> str:
+    """Read a secret: the file's text without one line break at its end."""
+    shown_path = path if path.isprintable() else ascii(path)
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST_SECRET_FILE + 1)
+        text = content.decode("utf-8")
+    except OSError as error:
+        reason = error.strerror or "it can't be opened"
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8"
+    except ValueError:
+        reason = "a path can't hold a null character"
+    else:
+        text = text.removesuffix("\n").removesuffix("\r")
+        reason = "it is empty" if not text.strip() else ""
+        if len(content) > _LARGEST_SECRET_FILE:
+            reason = f"it is larger than {_LARGEST_SECRET_FILE} bytes"
+        if not reason:
+            return text
+    # outside of the handlers, so not chained: an error of decoding holds what it could not decode
+    raise SettingsError(f"{variable}: can't read {shown_path}: {reason}")
 
 
 def read_file(documented: Documented, file: HoconFile, warnings: list[str]) -> Given | None:
@@ -70,7 +109,7 @@ def read_file(documented: Documented, file: HoconFile, warnings: list[str]) -> G
     """
 
     def look_up(name: str) -> Given | None:
-        text = file.text(name).strip()
+        text = file.options(name) if documented.is_block else file.text(name).strip()
         return Given(text, f"{name} in {file.shown_path}") if text else None
 
     return _choose(documented, look_up, warnings)

@@ -3,10 +3,12 @@
 import struct
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
+import structlog
 from cassandra import (
+    AuthenticationFailed,
     ConsistencyLevel,
     FunctionFailure,
     InvalidRequest,
@@ -14,6 +16,7 @@ from cassandra import (
     RequestValidationException,
     Unauthorized,
 )
+from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 from cassandra.protocol import ConfigurationException, SyntaxException
@@ -22,11 +25,17 @@ from cassandra.query import tuple_factory
 from reconciliation.binding import Statement
 from reconciliation.errors import ReconciliationError, RequestFailed, SettingsError, StoreUnavailable
 from reconciliation.statements import Tables, statement_texts
+from reconciliation.tls import Tls
+
+log = structlog.get_logger(__name__)
 
 _ROWS_PER_PAGE = 1000
 _FIRST_RECONNECTION_SECONDS = 0.5
 _LONGEST_RECONNECTION_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 5
+# the last ones are all that is told where one side speaks TLS and the other does not
+_SIGNS_OF_TLS = ("SSL", "certificate", "closed", "shutdown", "reset")
+_FILES = "lms-cassandra.ssl.enabled (LMS_CASSANDRA_SSL_ENABLED), lms-cassandra.ssl.ca.location and what goes with them"
 
 T = TypeVar("T")
 
@@ -51,8 +60,10 @@ class StoreConfig:
     """Where Cassandra is and how it is used.
 
     `timeout` is in seconds, for each CQL request; `local_datacenter` None means that of the first host that
-    answers; `batch_write_size` is the largest number of aggregate rows in one message. `write_timestamps` False
-    leaves out USING TIMESTAMP everywhere, for servers that can't mix it (docs/reliability.md, write timestamps).
+    answers, which is told as doubtful with `several_datacenters`; `batch_write_size` is the largest number of
+    aggregate rows in one message. `write_timestamps` False leaves out USING TIMESTAMP everywhere, for servers that
+    can't mix it (docs/reliability.md, write timestamps). `username` None means that nobody asks who we are, `tls`
+    None that Cassandra is spoken to in plain.
     """
 
     hosts: tuple[str, ...]
@@ -65,6 +76,10 @@ class StoreConfig:
     local_datacenter: str | None = None
     batch_write_size: int = 10
     write_timestamps: bool = True
+    several_datacenters: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +108,8 @@ class Connection:
 def connect(config: StoreConfig) -> Connection:
     """Return an open connection with all statements prepared.
 
-    Raises StoreUnavailable when no host answers, SettingsError when keyspace, table or column isn't there.
+    Raises StoreUnavailable when no host answers, SettingsError when keyspace, table or column isn't there, or a
+    certificate can't be used.
     """
 
     def prepare(session: Session, tables: Tables) -> PreparedStatements:
@@ -117,6 +133,8 @@ def open_session(config: StoreConfig, prepare: Callable[[Session, Tables], T]) -
     )
     try:
         cluster = make_cluster(config)
+    except SettingsError:
+        raise
     except Exception as error:
         # A host's name that can't be resolved is reported here, before any connection.
         raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
@@ -125,13 +143,20 @@ def open_session(config: StoreConfig, prepare: Callable[[Session, Tables], T]) -
         session.default_fetch_size = _ROWS_PER_PAGE
         # The statements carry their timestamps themselves, or none at all.
         session.use_client_timestamp = False
+        _tell_datacenter(cluster, config)
         return cluster, session, prepare(session, tables)
     except SettingsError:
         cluster.shutdown()
         raise
     except Exception as error:
+        found = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
         cluster.shutdown()
-        raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
+        if found and config.local_datacenter is not None and config.local_datacenter not in found:
+            raise SettingsError(
+                f"lms-cassandra.localDatacenter (LMS_CASSANDRA_LOCALDATACENTER) is {config.local_datacenter!r}:"
+                f" Cassandra's data centres are {', '.join(found)}"
+            ) from error
+        raise StoreUnavailable(f"can't connect to Cassandra: {_told(error)}") from error
 
 
 def clock_difference(server_clock_ms: Callable[[], int]) -> float:
@@ -158,8 +183,50 @@ def translated(error: Exception) -> ReconciliationError:
     return StoreUnavailable(f"Cassandra did not answer: {type(error).__name__}: {error}")
 
 
+def _secured(config: StoreConfig) -> dict[str, Any]:
+    """Give the driver's arguments for user and TLS. Raises OSError where a file holds something else."""
+    arguments: dict[str, Any] = {}
+    if config.username is not None:
+        arguments["auth_provider"] = PlainTextAuthProvider(config.username, config.password)
+    if config.tls is not None:
+        arguments["ssl_context"] = config.tls.context()
+    return arguments
+
+
+def _told(error: Exception) -> str:
+    """Tell why no host took us, in one line, with what to look at where that is a matter of settings."""
+    causes = list(error.errors.values()) if isinstance(error, NoHostAvailable) and error.errors else [error]
+    # of many hosts mostly the same
+    told = " ".join(str(causes[0]).split())
+    if any(isinstance(cause, AuthenticationFailed) for cause in causes):
+        return f"{told} (look at lms-cassandra.username and lms-cassandra.password, LMS_CASSANDRA_PASSWORD)"
+    if any(sign in str(cause) for cause in causes for sign in _SIGNS_OF_TLS):
+        return f"{told} (where it is up, look at {_FILES})"
+    return told
+
+
+def _tell_datacenter(cluster: Cluster, config: StoreConfig) -> None:
+    """Warn where a data centre was chosen that nobody named."""
+    known = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
+    if config.local_datacenter is None and (config.several_datacenters or len(known) > 1):
+        policy = cluster.profile_manager.default.load_balancing_policy
+        log.warning(
+            "lms-cassandra.localDatacenter (LMS_CASSANDRA_LOCALDATACENTER) is not set:"
+            " the data centre of a node that answered is taken",
+            taken=policy._child_policy.local_dc,  # noqa: SLF001 - the driver tells it nowhere else
+            known=sorted(known),
+        )
+
+
 def make_cluster(config: StoreConfig) -> Cluster:
-    """Return the driver's cluster, not connected yet; it may raise where a host's name can't be resolved."""
+    """Return the driver's cluster, not connected yet; it may raise where a host's name can't be resolved.
+
+    Raises SettingsError where a certificate or key can't be used.
+    """
+    try:
+        secured = _secured(config)
+    except OSError as error:
+        raise SettingsError(f"{_FILES}: one of these files can't be used: {error}") from error
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=config.local_datacenter or "")),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
@@ -182,6 +249,7 @@ def make_cluster(config: StoreConfig) -> Cluster:
         # A host that hangs without closing its connections is noticed by these.
         idle_heartbeat_interval=_HEARTBEAT_SECONDS,
         idle_heartbeat_timeout=_HEARTBEAT_SECONDS,
+        **secured,
     )
 
 

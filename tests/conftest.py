@@ -49,7 +49,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"{RUN_SEED}={os.environ[RUN_SEED]}")
 
 
-def _test_ports() -> Ports:
+def ports_of_this_run() -> Ports:
+    """Where this run's servers listen."""
     # pytest-xdist calls its processes gw0, gw1, …
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     return Ports(
@@ -59,12 +60,13 @@ def _test_ports() -> Ports:
     )
 
 
-def _is_kept() -> bool:
+def is_kept() -> bool:
+    """Whether servers are left running."""
     return os.environ.get("KEEP_STACK") == "1"
 
 
 @contextmanager
-def _ours_alone(file: Path) -> Iterator[None]:
+def ours_alone(file: Path) -> Iterator[None]:
     """Refuse to start on servers that another run uses: it would lose them in the middle of its tests."""
     file.parent.mkdir(exist_ok=True)
     with file.open("w") as handle:
@@ -82,18 +84,18 @@ def _ours_alone(file: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The tests' own running servers. A test that harms one brings it back before it ends."""
-    ports = _test_ports()
+    ports = ports_of_this_run()
     moved = "" if ports == DEFAULT_PORTS else f"-{ports.kafka}-{ports.cassandra}-{ports.redis}"
     servers = Stack(ROOT / f".devstack-test{moved}", ports)
-    with _ours_alone(ROOT / ".cache" / f"devstack-test{moved}.lock"):
-        if not _is_kept():
+    with ours_alone(ROOT / ".cache" / f"devstack-test{moved}.lock"):
+        if not is_kept():
             # What an interrupted run left behind.
             servers.down(delete=True)
         servers.up()
         try:
             yield servers
         finally:
-            if not _is_kept():
+            if not is_kept():
                 servers.down(delete=True)
 
 
@@ -115,7 +117,7 @@ def make_keyspace(ports: Ports) -> Iterator[MakeKeyspace]:
         return name
 
     yield make
-    if _is_kept():
+    if is_kept():
         for name in made:
             drop_keyspace(HOST, ports.cassandra, name)
 

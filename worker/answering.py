@@ -10,6 +10,7 @@ from reconciliation.comparer import Comparer
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.failed_topic import FailedTopic, FailurePlace
 from reconciliation.from_settings import rules, store_config
+from reconciliation.kafka_options import connection_options
 from reconciliation.learner_reader import LearnerReader
 from reconciliation.publisher import EventPublisher
 from reconciliation.reconciler import EventTopics, Reconciler
@@ -41,7 +42,7 @@ def answer_live(
 ) -> Answering:
     """Make what writes rows and sends events."""
     counters = metrics.counters
-    publisher = EventPublisher(settings.kafka_broker_servers, settings.kafka_timeout)
+    publisher = EventPublisher(connection_options(settings), settings.kafka_timeout)
     open_store = StoreOpener(lambda: EnrolmentStore.connect(store_config(settings), counters))
     reconciler = Reconciler(
         open_store=open_store,

@@ -8,29 +8,33 @@ from kombu.exceptions import KombuError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from reconciliation.broker_options import broker_options
+from reconciliation.redis_options import open_redis, sentinel_access
+from reconciliation.settings import Settings
+from reconciliation.settings_urls import is_redis_url, is_sentinel_url
+
 
 class BrokerQuestion:
     """Called, it says whether the broker answers; each time over a connection of its own.
 
     Args:
-        url: celery.broker.url.
+        settings: of the broker.
         limit: how long connecting and the answer may take, each, in seconds.
 
     """
 
-    def __init__(self, url: str, limit: float) -> None:
-        self._url = url
+    def __init__(self, settings: Settings, limit: float) -> None:
+        self._settings = settings
+        self._url = settings.celery_broker_url
         self._limit = limit
 
     def __call__(self) -> bool:
         """Ask."""
-        return self._ask_redis() if self._url.startswith("redis") else self._ask_amqp()
+        return self._ask_redis() if is_redis_url(self._url) or is_sentinel_url(self._url) else self._ask_amqp()
 
     def _ask_redis(self) -> bool:
         # the client's own way to try again would multiply the limit
-        client = redis.Redis.from_url(
-            self._url, socket_timeout=self._limit, socket_connect_timeout=self._limit, retry=Retry(NoBackoff(), 0)
-        )
+        client = open_redis(self._url, sentinel_access(self._settings), self._limit, retry=Retry(NoBackoff(), 0))
         try:
             client.ping()
         except (redis.RedisError, OSError):
@@ -40,7 +44,8 @@ class BrokerQuestion:
         return True
 
     def _ask_amqp(self) -> bool:
-        connection = Connection(self._url, connect_timeout=self._limit)
+        options = broker_options(self._settings)
+        connection = Connection(options.url, connect_timeout=self._limit, ssl=options.use_ssl or False)
         errors: tuple[type[BaseException], ...] = (KombuError, OSError, *connection.connection_errors)
         try:
             connection.connect()

@@ -120,7 +120,7 @@ def serve(pool: Any) -> CeleryLoop:
     kind = pool.__class__.__module__
     # the solo pool runs attempts within the loop
     longest = settings.attempt_limit if kind == "celery.concurrency.solo" else 0.0
-    ask = BrokerQuestion(settings.celery_broker_url, min(BROKER_ANSWER, settings.redis_timeout))
+    ask = BrokerQuestion(settings, min(BROKER_ANSWER, settings.redis_timeout))
     loop = CeleryLoop(settings.health_limit + longest, ask, time.monotonic())
     health = WorkerHealth(
         loop,

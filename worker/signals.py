@@ -17,7 +17,9 @@ from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.build_info import release
 from reconciliation.errors import LedgerUnavailable, ReconciliationError, Server, SettingsError
+from reconciliation.kafka_options import connection_options
 from reconciliation.logs import configure_logging
+from reconciliation.publisher import EventPublisher
 from reconciliation.settings import process_settings
 from reconciliation.shadow import SHADOW_WARNING
 from reconciliation.store_connection import CLOCK_TOLERANCE
@@ -44,13 +46,17 @@ def keep_logging(**_: Any) -> None:
 
 
 @signals.worker_init.connect
-def check_ledger(**_: Any) -> None:
-    """Refuse to start on a Redis that may throw open requests away; one that is away for now is waited for."""
+def check_servers(**_: Any) -> None:
+    """Refuse to start with options that librdkafka does not take, or on a Redis that may throw open requests away.
+
+    A Redis that is away for now is waited for.
+    """
     settings = process_settings()
     if settings.shadow_enabled:
         log.warning(SHADOW_WARNING, group=settings.kafka_group_id)
     ledger = Ledger(ledger_config(settings))
     try:
+        EventPublisher(connection_options(settings), settings.kafka_timeout).verify()
         ledger.verify()
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the last word before the end
@@ -103,7 +109,8 @@ def warm_up() -> None:
         try:
             connect()
         except ReconciliationError as error:
-            log.error("a server is not there yet: requests wait for it", server=server.value, error=str(error))
+            if server is not Server.CASSANDRA:  # worker/connections.py tells of that
+                log.error("a server is not there yet: requests wait for it", server=server.value, error=str(error))
     _spare_the_collector()
 
 

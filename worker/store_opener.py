@@ -5,7 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+import structlog
+
 from reconciliation.errors import SettingsError, StoreUnavailable
+from reconciliation.reminder import Reminder
+
+log = structlog.get_logger(__name__)
 
 #: After Cassandra refused a connection, attempts within this many seconds are told so without another try.
 RECONNECT_PAUSE = 1.0
@@ -36,6 +41,7 @@ class StoreOpener(Generic[S_co]):
         self._store: S_co | None = None
         self._refused: StoreUnavailable | None = None
         self._try_after = 0.0
+        self._reminder = Reminder()
 
     def __call__(self) -> S_co:
         """Give the connection. Raises StoreUnavailable while Cassandra is away or lacks a table."""
@@ -50,6 +56,8 @@ class StoreOpener(Generic[S_co]):
                 # a missing table is mended by an operator, not by giving requests up: they wait as for an outage
                 self._refused = StoreUnavailable(str(error))
                 self._try_after = time.monotonic() + RECONNECT_PAUSE
+                if self._reminder.due("refused", time.monotonic()):
+                    log.error("Cassandra can't be used: requests wait for it", error=str(error))
                 raise self._refused from error
             return self._store
 

@@ -9,6 +9,7 @@ from cassandra.metadata import KeyspaceMetadata, NetworkTopologyStrategy, Simple
 from commands.checking.cassandra_seen import CassandraSeen, KeyspaceSeen, NodeSeen, TableSeen
 from commands.checking.findings import brief, words_of
 from reconciliation.enrolment_store import PROBE_USERS
+from reconciliation.from_settings import store_config
 from reconciliation.settings import Settings
 from reconciliation.statements import SERVER_CLOCK, StatementTexts, Tables, statement_texts
 from reconciliation.store_connection import StoreConfig, clock_difference, make_cluster
@@ -19,17 +20,7 @@ def look_at_cassandra(settings: Settings, limit: float) -> CassandraSeen:
 
     Where a data centre is set that no node is in, it looks on without it, so that the right name can be told.
     """
-    config = StoreConfig(
-        hosts=settings.cassandra_hosts,
-        port=settings.cassandra_port,
-        keyspace=settings.cassandra_keyspace,
-        content_consumption_table=settings.content_consumption_table,
-        user_enrolments_table=settings.user_enrolments_table,
-        user_activity_agg_table=settings.user_activity_agg_table,
-        timeout=min(limit, settings.cassandra_timeout),
-        local_datacenter=settings.cassandra_local_datacenter,
-        write_timestamps=settings.cassandra_write_timestamps,
-    )
+    config = replace(store_config(settings), timeout=min(limit, settings.cassandra_timeout))
     seen = _look(config)
     if seen.trouble and config.local_datacenter is not None:
         elsewhere = _look(replace(config, local_datacenter=None))

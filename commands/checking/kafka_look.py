@@ -12,6 +12,8 @@ from confluent_kafka.admin._resource import ResourceType
 
 from commands.checking.findings import brief, words_of
 from commands.checking.kafka_seen import GroupSeen, KafkaSeen, MemberSeen, TopicSeen, named_topics
+from reconciliation.errors import SettingsError
+from reconciliation.kafka_options import connection_options
 from reconciliation.settings import Settings
 
 _NO_TOPIC = (KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)  # noqa: SLF001 - its public name has the _
@@ -23,8 +25,12 @@ _LAST_WORDS = 0.2
 def look_at_kafka(settings: Settings, limit: float) -> KafkaSeen:
     """Ask Kafka; each question may take `limit` seconds. What it does not answer is told in what is returned."""
     reports: deque[str] = deque(maxlen=20)
+    try:
+        connection = connection_options(settings)
+    except SettingsError as error:
+        return KafkaSeen(trouble=str(error))
     config: dict[str, Any] = {
-        "bootstrap.servers": settings.kafka_broker_servers,
+        **connection,
         "log_level": 0,
         "error_cb": lambda error: reports.append(error.str()),
     }

@@ -2,7 +2,7 @@
 
 from commands.checking.findings import Finding, State, Trouble, brief, named, trouble_of, unreachable, words_of
 from reconciliation.errors import RequestFailed, SearchUnavailable
-from reconciliation.search import CollectionSearch
+from reconciliation.search import CollectionSearch, search_header
 from reconciliation.settings import Settings
 from reconciliation.settings_sources import shown
 
@@ -30,7 +30,9 @@ def look_at_search(settings: Settings, limit: float) -> list[Finding]:
         detail = "not set: a course without leaf nodes counts as live, so its requests fail as RELATIONS_MISSING"
         return [Finding(SEARCH, "answers", State.NOT_LOOKED_AT, detail, f"set {setting} if there is one")]
     address = shown(settings.search_base_path, secret=False).strip("'")
-    search = CollectionSearch(settings.search_base_path, min(limit, settings.search_timeout), 0)
+    search = CollectionSearch(
+        settings.search_base_path, min(limit, settings.search_timeout), 0, header=search_header(settings)
+    )
     try:
         search.status(_PROBE_COURSE)
     except SearchUnavailable as error:

@@ -20,8 +20,10 @@ from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
 from reconciliation.errors import LedgerUnavailable, RelationCacheUnavailable
+from reconciliation.redis_options import open_redis, relation_cache_arguments, sentinel_access
 from reconciliation.relation_cache import RelationCache, connect_redis
 from reconciliation.settings import Settings
+from reconciliation.settings_urls import is_redis_url, is_sentinel_url
 
 _PROBE_COURSE = "enrolment-reconciliation-probe"
 #: How many keys are looked at for one that holds leaf nodes, and how many of them at a time.
@@ -34,9 +36,7 @@ _NOT_FOUND = ("404", 404)
 def look_at_relations(settings: Settings, limit: float) -> RelationsSeen:
     """Look at the relation cache as a worker reads it; each question may take `limit` seconds, or redis.timeout."""
     timeout = min(limit, settings.redis_timeout)
-    client = connect_redis(
-        settings.redis_host, settings.redis_port, settings.relation_cache_database, timeout, repeats=0
-    )
+    client = connect_redis(relation_cache_arguments(settings), timeout, repeats=0)
     try:
         keys = int(client.dbsize())
         leaf_nodes = _holds_leaf_nodes(client, keys)
@@ -64,9 +64,7 @@ def _holds_leaf_nodes(client: Any, keys: int) -> bool | None:
 def _run_script(settings: Settings, timeout: float) -> str:
     """Read a course that is not there, with the worker's own script; gives why it may not run, or ""."""
     cache = RelationCache(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        database=settings.relation_cache_database,
+        server=relation_cache_arguments(settings),
         timeout=timeout,
         counters=Counters(CollectorRegistry()),
         gap_wait=0.0,
@@ -87,9 +85,9 @@ def look_at_broker(app: Celery, settings: Settings, limit: float) -> BrokerSeen:
     """
     timeout = min(limit, settings.redis_timeout)
     limits = {**CONNECT_ONCE, "socket_timeout": timeout, "socket_connect_timeout": timeout}
-    is_redis = settings.celery_broker_url.startswith("redis")
+    url = settings.celery_broker_url
     connection = app.connection_for_write(
-        connect_timeout=timeout, transport_options=limits if is_redis else CONNECT_ONCE
+        connect_timeout=timeout, transport_options=limits if is_redis_url(url) or is_sentinel_url(url) else CONNECT_ONCE
     )
     # what its client may raise is known only once it is made
     errors: tuple[type[BaseException], ...] = (
@@ -125,9 +123,7 @@ def look_at_ledger(settings: Settings, limit: float) -> LedgerSeen:
     """Look at the ledger's Redis; each question may take `limit` seconds, or redis.timeout if less."""
     timeout = min(limit, settings.redis_timeout)
     # first without the ledger's own repeats, which would multiply the limit
-    client = redis.Redis.from_url(
-        settings.ledger_redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
-    )
+    client = open_redis(settings.ledger_redis_url, sentinel_access(settings), timeout, retry=Retry(NoBackoff(), 0))
     ledger = Ledger(replace(ledger_config(settings), timeout=timeout))
     try:
         try:

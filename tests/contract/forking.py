@@ -13,7 +13,7 @@ from reconciliation.publisher import EventPublisher
 
 def main(bootstrap: str, topic: str) -> int:
     """Return the exit code."""
-    publisher = EventPublisher(bootstrap, timeout=10.0)
+    publisher = EventPublisher({"bootstrap.servers": bootstrap}, timeout=10.0)
     if publisher.publish([OutgoingEvent(topic, b"user", b"parent")]) != [None]:
         return 1
     child = os.fork()

@@ -149,7 +149,10 @@ def test_what_goes_to_one_topic_is_held_and_the_rest_goes_on(ports: Ports, treat
     held, free = unique("held"), unique("free")
     create_topics(ports.bootstrap, [held, free])
     reports: list[object] = []
-    with KafkaProxy(ports.kafka) as proxy, closing(EventPublisher(proxy.bootstrap, 30.0)) as publisher:
+    with (
+        KafkaProxy(ports.kafka) as proxy,
+        closing(EventPublisher({"bootstrap.servers": proxy.bootstrap}, 30.0)) as publisher,
+    ):
         assert publisher.publish([OutgoingEvent(topic, b"k", b"1") for topic in (held, free)]) == [None, None]
         with proxy.fault(treatment, produce_to(held)) as fault:
             holding = threading.Thread(

@@ -39,7 +39,7 @@ def make_publisher(ports: Ports) -> Iterator[MakePublisher]:
     made: list[EventPublisher] = []
 
     def make(bootstrap: str = ports.bootstrap, timeout: float = 10.0, max_bytes: int = 1_000_000) -> EventPublisher:
-        made.append(EventPublisher(bootstrap, timeout, max_bytes))
+        made.append(EventPublisher({"bootstrap.servers": bootstrap}, timeout, max_bytes))
         return made[-1]
 
     yield make

@@ -49,12 +49,14 @@ def clock() -> Clock:
     return Clock()
 
 
+def server(port: int) -> dict[str, object]:
+    return {"host": HOST, "port": port, "db": DATABASE}
+
+
 @pytest.fixture
 def cache(ports: Ports, counters: Counters, clock: Clock) -> Iterator[RelationCache]:
     cache = RelationCache(
-        host=HOST,
-        port=ports.redis,
-        database=DATABASE,
+        server=server(ports.redis),
         timeout=2.0,
         counters=counters,
         sleep=clock.sleep,
@@ -155,7 +157,7 @@ def test_a_set_that_another_thread_re_adds_is_found_with_the_real_clock(
 ) -> None:
     fill(sets)
     sets.delete(f"{COURSE}:{COURSE}:leafnodes")
-    cache = RelationCache(host=HOST, port=ports.redis, database=DATABASE, timeout=2.0, counters=counters, gap_wait=1.0)
+    cache = RelationCache(server=server(ports.redis), timeout=2.0, counters=counters, gap_wait=1.0)
     job = threading.Timer(0.3, fill, [sets])
     job.start()
 
@@ -226,7 +228,7 @@ def test_members_that_are_no_utf8_count_but_match_nothing(cache: RelationCache, 
 
 
 def test_a_closed_port_is_an_outage_at_once(counters: Counters, closed_port: int) -> None:
-    cache = RelationCache(host=HOST, port=closed_port, database=DATABASE, timeout=1.0, counters=counters)
+    cache = RelationCache(server=server(closed_port), timeout=1.0, counters=counters)
     begun = time.monotonic()
 
     with pytest.raises(RelationCacheUnavailable):
@@ -243,7 +245,7 @@ def test_a_redis_that_hangs_is_an_outage_within_the_time_limit(
 ) -> None:
     fill(sets)
     cache.probe()
-    hasty = RelationCache(host=HOST, port=ports.redis, database=DATABASE, timeout=0.5, counters=counters)
+    hasty = RelationCache(server=server(ports.redis), timeout=0.5, counters=counters)
     hasty.probe()
     stack.server("redis").stop()
     begun = time.monotonic()
@@ -263,7 +265,7 @@ def test_a_right_that_is_missing_is_an_outage_and_no_missing_set(
     ports: Ports, sets: redis.Redis, counters: Counters
 ) -> None:
     fill(sets)
-    cache = RelationCache(host=HOST, port=ports.redis, database=DATABASE, timeout=2.0, counters=counters)
+    cache = RelationCache(server=server(ports.redis), timeout=2.0, counters=counters)
     # not by acl_setuser, which switches the user off as well (redis/commands/core.py)
     sets.execute_command("ACL", "SETUSER", "default", "-smembers")
     try:

@@ -46,9 +46,8 @@ def cache_redis(ports: Ports) -> Iterator[redis.Redis]:
 
 
 def read(ports: Ports, counters: Counters, *course_ids: str) -> object:
-    cache = RelationCache(
-        host=HOST, port=ports.redis, database=DATABASE, timeout=5, counters=counters, sleep=lambda _: None
-    )
+    server = {"host": HOST, "port": ports.redis, "db": DATABASE}
+    cache = RelationCache(server=server, timeout=5, counters=counters, sleep=lambda _: None)
     try:
         return cache.read({course_id: [course_id, "content"] for course_id in course_ids})
     finally:

@@ -13,7 +13,9 @@ import pytest
 
 from reconciliation.errors import RequestFailed, SearchUnavailable
 from reconciliation.model import CollectionStatus
-from reconciliation.search import CollectionSearch
+from reconciliation.search import CollectionSearch, search_header
+from reconciliation.settings import load_settings
+from tests.support.search import SearchService
 
 
 @dataclass
@@ -165,7 +167,7 @@ def test_a_service_in_trouble_is_an_outage_and_not_kept(search: CollectionSearch
     assert search.status("course") is CollectionStatus.RETIRED
 
 
-@pytest.mark.parametrize("code", [301, 400, 401, 403, 404, 204])
+@pytest.mark.parametrize("code", [301, 400, 404, 204])
 def test_any_other_answer_is_the_requests_failure(search: CollectionSearch, service: Service, code: int) -> None:
     service.code = code
     with pytest.raises(RequestFailed, match=str(code)):
@@ -254,7 +256,17 @@ def test_a_closed_port_is_an_outage(closed_port: int) -> None:
     search.close()
 
 
-@pytest.mark.parametrize("code", [200, 301, 401, 404, 405])
+@pytest.mark.parametrize("code", [401, 403])
+def test_wrong_credentials_are_an_outage_and_name_their_settings(
+    search: CollectionSearch, service: Service, code: int
+) -> None:
+    service.code = code
+    for ask in (lambda: search.status("course"), search.probe):
+        with pytest.raises(SearchUnavailable, match=rf"{code} \(look at service\.search\.token"):
+            ask()
+
+
+@pytest.mark.parametrize("code", [200, 301, 404, 405])
 def test_any_answer_below_500_is_alive(search: CollectionSearch, service: Service, code: int) -> None:
     service.code = code
     search.probe()
@@ -278,3 +290,23 @@ def test_threads_ask_side_by_side(service: Service) -> None:
 
     assert answers == [CollectionStatus.RETIRED] * 8
     search.close()
+
+
+def test_who_we_are_is_shown_to_the_service() -> None:
+    service = SearchService({"course": "Retired"}, token="t0ken")
+    service.start()
+    try:
+        for given, answers in (({"SERVICE_SEARCH_TOKEN": "t0ken"}, True), ({"SERVICE_SEARCH_TOKEN": "other"}, False)):
+            search = CollectionSearch(service.base_path, timeout=5.0, header=search_header(load_settings(given)))
+            if answers:
+                assert search.status("course") is CollectionStatus.RETIRED
+            else:
+                with pytest.raises(SearchUnavailable, match="401"):
+                    search.status("course")
+            search.close()
+        given = {"SERVICE_SEARCH_HEADER": "Authorization: Bearer t0ken"}
+        search = CollectionSearch(service.base_path, timeout=5.0, header=search_header(load_settings(given)))
+        assert search.status("course") is CollectionStatus.RETIRED
+        search.close()
+    finally:
+        service.stop()

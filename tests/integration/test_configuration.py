@@ -133,6 +133,7 @@ def _start_and_fail(command: tuple[str, ...], settings: dict[str, str]) -> list[
         ("REDIS_PORT", "tcp://10.0.0.1:6379", "Kubernetes"),
         ("THRESHOLD_BATCH_WRITE_SIZE", "0", "1 to 65535"),
         ("CONFIG_FILE", "/nowhere/job.conf", "/nowhere/job.conf"),
+        ("KAFKA_OPTIONS", "enable.auto.commit=true", "what is committed is what the ledger holds"),
     ],
 )
 def test_a_wrong_setting_ends_the_start_with_one_line(
@@ -164,3 +165,29 @@ def test_a_redis_that_may_evict_is_refused(command: tuple[str, ...], ports: Port
     # Celery greets before it lets us look
     assert "LEDGER_REDIS_URL" in lines[-1]
     assert "noeviction" in lines[-1]
+
+
+@PROCESSES
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("no.such.option=1", "No such configuration property"),
+        # refused only together with what the producer has of its own
+        ("linger.ms=900000", "linger.ms"),
+    ],
+)
+def test_what_librdkafka_refuses_ends_the_start_with_one_line(
+    command: tuple[str, ...], options: str, told: str
+) -> None:
+    # Celery greets before it lets us look
+    line = _start_and_fail(command, {"KAFKA_OPTIONS": options})[-1]
+
+    assert "kafka.options (KAFKA_OPTIONS): librdkafka refuses it" in line
+    assert told in line
+
+
+def test_an_option_that_only_a_consumer_refuses_ends_the_bridges_start_with_one_line() -> None:
+    (line,) = _start_and_fail(BRIDGE, {"KAFKA_OPTIONS": "session.timeout.ms=400000"})
+
+    assert "kafka.options (KAFKA_OPTIONS): librdkafka refuses it" in line
+    assert "session.timeout.ms" in line

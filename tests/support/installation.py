@@ -16,6 +16,7 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.ports import HOST, Ports, free_port
+from devstack.security import Security
 from devstack.topics import topic_names
 from reconciliation.model import Origin
 from reconciliation.requests import request_id
@@ -62,6 +63,7 @@ class Installation:
         settings: more variables for both processes.
         relation_database: where the relation sets lie.
         settings_alone: whether the processes are told nothing but `settings`.
+        security: how the tests' own clients get in, where the servers ask for a user.
 
     """
 
@@ -75,6 +77,7 @@ class Installation:
         relation_database: int = 10,
         *,
         settings_alone: bool = False,
+        security: Security | None = None,
     ) -> None:
         self.ports = ports
         self.environment = environment
@@ -96,14 +99,18 @@ class Installation:
         }
         self.settings = {**({} if settings_alone else own), **(settings or {})}
         self._logs = logs
+        self._security = security
         self.bridges = [Process("bridge", BRIDGE, self.settings, logs / f"{environment}-bridge.log")]
         self.workers = [Process("worker", WORKER, self.settings, logs / f"{environment}-worker.log")]
         self.input_topic, self.failed_topic, self.audit_topic, self.certificate_topic = topic_names(environment)
         self._connect_kafka()
-        self.tables = Tables(HOST, ports.cassandra, keyspace)
-        self.relations = RelationSets(HOST, ports.redis, relation_database)
+        self.tables = Tables(HOST, ports.cassandra, keyspace, security)
+        login: dict[str, Any] = {}
+        if security is not None:
+            login = {"username": security.username, "password": security.password}
+        self.relations = RelationSets(HOST, ports.redis, relation_database, login)
         # the ledger's and the broker's; the client's types allow for decoded answers, which we don't ask for
-        self.redis: Any = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=20)
+        self.redis: Any = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=20, **login)
 
     @property
     def bridge(self) -> Process:
@@ -314,11 +321,12 @@ class Installation:
 
     def _connect_kafka(self) -> None:
         bootstrap = self.ports.bootstrap
-        self.failed = TopicReader(bootstrap, self.failed_topic)
-        self.audits = TopicReader(bootstrap, self.audit_topic)
-        self.certificates = TopicReader(bootstrap, self.certificate_topic)
-        self._sender = Sender(bootstrap, self.input_topic)
-        self._offsets = GroupOffsets(bootstrap, self.input_topic, self.group_id)
+        login = None if self._security is None else self._security.kafka_client()
+        self.failed = TopicReader(bootstrap, self.failed_topic, login)
+        self.audits = TopicReader(bootstrap, self.audit_topic, login)
+        self.certificates = TopicReader(bootstrap, self.certificate_topic, login)
+        self._sender = Sender(bootstrap, self.input_topic, login)
+        self._offsets = GroupOffsets(bootstrap, self.input_topic, self.group_id, login)
 
     def _is_settled(self) -> bool:
         # in this order: what is committed is in the ledger already

@@ -1,7 +1,7 @@
 """Kafka as tests use it: send to the input topic, read everything of the others, ask for the group's offsets."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from confluent_kafka.admin._resource import ResourceType
 from tests.support.waiting import wait_until
 
 _LIMIT_SECONDS = 20.0
+
+#: librdkafka's options for a Kafka that asks who we are.
+Login = Mapping[str, str] | None
 
 #: What a broker says for a moment after its start, and whenever the group's coordinator moves.
 _COORDINATOR_COMES = (
@@ -55,9 +58,10 @@ class Received:
 class Sender:
     """Sends records to one topic and waits until Kafka has them."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, login: Login = None) -> None:
         self._topic = topic
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "acks": "all", "log_level": 0})
+        own = {"bootstrap.servers": bootstrap, "linger.ms": 5, "acks": "all", "log_level": 0}
+        self._producer = Producer({**own, **(login or {})})
 
     def send(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> list[Sent]:
         """Send (key, value) pairs in their order; gives the place of each."""
@@ -116,7 +120,7 @@ def all_topics(bootstrap: str) -> set[str]:
     return set(_admin(bootstrap).list_topics(timeout=_LIMIT_SECONDS).topics)
 
 
-def _asking(bootstrap: str, group_id: str) -> Consumer:
+def _asking(bootstrap: str, group_id: str, login: Login = None) -> Consumer:
     """Make a consumer that only asks, and joins no group.
 
     An admin client's questions to a group's coordinator may end the whole process with a failed assertion while a
@@ -129,6 +133,7 @@ def _asking(bootstrap: str, group_id: str) -> Consumer:
             "enable.auto.commit": False,
             "log_level": 0,
             "allow.auto.create.topics": False,
+            **(login or {}),
         }
     )
 
@@ -167,7 +172,7 @@ class TopicEnds:
 class TopicReader:
     """Reads a topic from its beginning; `records` gives everything that lies there now."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, login: Login = None) -> None:
         self._topic = topic
         self._read: list[Received] = []
         self._consumer = Consumer(
@@ -177,9 +182,10 @@ class TopicReader:
                 "enable.auto.commit": False,
                 "log_level": 0,
                 "allow.auto.create.topics": False,
+                **(login or {}),
             }
         )
-        self._ends = TopicEnds(_asking(bootstrap, f"reader-of-{topic}"), topic)
+        self._ends = TopicEnds(_asking(bootstrap, f"reader-of-{topic}", login), topic)
         self._next: dict[int, int] = {}
 
     def records(self) -> list[Received]:
@@ -211,9 +217,9 @@ class TopicReader:
 class GroupOffsets:
     """What a consumer group has committed, beside where its topic ends."""
 
-    def __init__(self, bootstrap: str, topic: str, group_id: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, group_id: str, login: Login = None) -> None:
         self._topic = topic
-        self._consumer = _asking(bootstrap, group_id)
+        self._consumer = _asking(bootstrap, group_id, login)
         self._ends = TopicEnds(self._consumer, topic)
 
     def behind(self) -> dict[int, int]:

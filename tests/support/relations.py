@@ -43,8 +43,8 @@ def course_of_units(course: str, units: Mapping[str, Collection[str]]) -> Course
 class RelationSets:
     """The relation cache: one database of a Redis."""
 
-    def __init__(self, host: str, port: int, database: int) -> None:
-        self._redis = redis.Redis(host=host, port=port, db=database, socket_timeout=20)
+    def __init__(self, host: str, port: int, database: int, login: Mapping[str, Any] | None = None) -> None:
+        self._redis = redis.Redis(host=host, port=port, db=database, socket_timeout=20, **(login or {}))
 
     def close(self) -> None:
         """Close the connections."""

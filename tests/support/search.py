@@ -12,12 +12,13 @@ class SearchService:
     """Answers `POST /v3/search` from `statuses` (course to status); a course that isn't there is not found.
 
     `broken` makes every search end in 503; `stop` closes its port and `start` opens the same one again. `asked` holds
-    path and body of every request that came.
+    path and body of every request that came. With a `token` it answers 401 to who does not show that.
     """
 
     statuses: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, Any]] = field(default_factory=list)
     broken: bool = False
+    token: str | None = None
     port: int = 0
     _server: ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
@@ -43,7 +44,8 @@ class SearchService:
                 content = [] if status is None else [{"status": status}]
                 result = {"count": len(content), "content": content} if content else {"count": 0}
                 answer = json.dumps({"responseCode": "OK", "result": result}).encode()
-                self.send_response(503 if service.broken else 200)
+                known = service.token is None or self.headers["Authorization"] == f"Bearer {service.token}"
+                self.send_response(503 if service.broken else 200 if known else 401)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cassandra import OperationTimedOut
+from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.policies import ConstantReconnectionPolicy, WhiteListRoundRobinPolicy
 from cassandra.query import dict_factory
 
+from devstack.security import Security
 from tests.support.waiting import wait_until
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,7 +53,11 @@ class Learner:
 class Tables:
     """One keyspace. Times come out as milliseconds since 1970."""
 
-    def __init__(self, host: str, port: int, keyspace: str) -> None:
+    def __init__(self, host: str, port: int, keyspace: str, security: Security | None = None) -> None:
+        secured: dict[str, Any] = {}
+        if security is not None:
+            secured["auth_provider"] = PlainTextAuthProvider(security.username, security.password)
+            secured["ssl_context"] = security.tls()
         profile = ExecutionProfile(
             load_balancing_policy=WhiteListRoundRobinPolicy([host]),
             request_timeout=_LIMIT_SECONDS,
@@ -63,6 +69,7 @@ class Tables:
             protocol_version=5,
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
+            **secured,
         )
         self._session = self._cluster.connect(keyspace)
 

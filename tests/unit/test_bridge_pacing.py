@@ -2,7 +2,8 @@
 
 import pytest
 
-from bridge.pacing import LONGEST_WAIT, LONGEST_WAIT_FULL, Ended, Hold, Pacing, Patience, Reminder
+from bridge.pacing import LONGEST_WAIT, LONGEST_WAIT_FULL, Ended, Hold, Pacing, Patience
+from reconciliation.reminder import Reminder
 
 
 def next_try(pacing: Pacing, now: float) -> float:

@@ -223,7 +223,7 @@ def test_tables_are_those_of_the_local_servers(monkeypatch: pytest.MonkeyPatch) 
     recorder = Recorder()
 
     @contextmanager
-    def recording(_host: str, _port: int) -> Iterator[Recorder]:
+    def recording(_host: str, _port: int, **_: object) -> Iterator[Recorder]:
         yield recorder
 
     # Only the text is compared here; that Cassandra takes it, the integration tests show.

@@ -16,7 +16,8 @@ from reconciliation.settings_sources import environment_variable
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
 # field: (environment variable, default, a text that is taken, what it becomes, texts that are refused)
-TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
+# Without a text that is taken are those that go with others alone (test_secured_settings.py).
+TABLE: dict[str, tuple[str, object, str | None, object, tuple[str, ...]]] = {
     "environment": ("ENV", "local", "prod-1", "prod-1", ("a b", "ä", "a" * 101, "{{env}}", "a/b")),
     "kafka_broker_servers": (
         "KAFKA_BROKER_SERVERS",
@@ -62,6 +63,27 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
         ("a b", "a*", "g" * 250),
     ),
     "kafka_timeout": ("KAFKA_TIMEOUT", 30.0, "1.5", 1.5, ("0.9", "601", "nan", "inf", "-inf", "5s")),
+    "kafka_security_protocol": (
+        "KAFKA_SECURITY_PROTOCOL",
+        "plaintext",
+        "SSL",
+        "ssl",
+        ("tls", "sasl"),
+    ),
+    "kafka_sasl_mechanism": ("KAFKA_SASL_MECHANISM", None, None, None, ("GSSAPI", "PLAIN")),
+    "kafka_sasl_username": ("KAFKA_SASL_USERNAME", None, None, None, ("a\nb", "alice")),
+    "kafka_sasl_password": ("KAFKA_SASL_PASSWORD", None, None, None, ("a\nb", "pw", "p" * 4097)),
+    "kafka_ssl_ca_location": ("KAFKA_SSL_CA_LOCATION", None, None, None, ("/nowhere/ca.pem", str(PAGE))),
+    "kafka_ssl_certificate_location": ("KAFKA_SSL_CERTIFICATE_LOCATION", None, None, None, ("/",)),
+    "kafka_ssl_key_location": ("KAFKA_SSL_KEY_LOCATION", None, None, None, ("/nowhere/key.pem",)),
+    "kafka_ssl_key_password": ("KAFKA_SSL_KEY_PASSWORD", None, None, None, ("pw",)),
+    "kafka_options": (
+        "KAFKA_OPTIONS",
+        None,
+        "client.rack = a,socket.keepalive.enable=true",
+        (("client.rack", "a"), ("socket.keepalive.enable", "true")),
+        ("client.rack", "=a", "a=b,", "a=1,a=2", "acks=1", "error_cb=x", "{", "[]", '{"a": {}}', '{"a": null}', "A=b"),
+    ),
     "cassandra_hosts": (
         "LMS_CASSANDRA_HOST",
         ("127.0.0.1",),
@@ -114,10 +136,30 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
     ),
     "cassandra_timeout": ("LMS_CASSANDRA_TIMEOUT", 10.0, "2", 2.0, ("0", "1e2", "1_0")),
     "cassandra_write_timestamps": ("LMS_CASSANDRA_WRITE_TIMESTAMPS", True, "off", False, ("offf",)),
+    "cassandra_username": ("LMS_CASSANDRA_USERNAME", None, None, None, ("a\nb",)),
+    "cassandra_password": ("LMS_CASSANDRA_PASSWORD", None, None, None, ("pw",)),
+    "cassandra_ssl_enabled": ("LMS_CASSANDRA_SSL_ENABLED", False, "on", True, ("tls",)),
+    "cassandra_ssl_ca_location": ("LMS_CASSANDRA_SSL_CA_LOCATION", None, None, None, ("/no", str(PAGE))),
+    "cassandra_ssl_certificate_location": (
+        "LMS_CASSANDRA_SSL_CERTIFICATE_LOCATION",
+        None,
+        None,
+        None,
+        (str(PAGE),),
+    ),
+    "cassandra_ssl_key_location": ("LMS_CASSANDRA_SSL_KEY_LOCATION", None, None, None, (str(PAGE),)),
+    "cassandra_ssl_hostname_verification": ("LMS_CASSANDRA_SSL_HOSTNAME_VERIFICATION", True, "off", False, ("x",)),
     "redis_host": ("REDIS_HOST", "127.0.0.1", "redis.svc", "redis.svc", ("redis:6379", "a,b")),
     "redis_port": ("REDIS_PORT", 6379, "1", 1, ("tcp://10.0.0.1:6379", "99999")),
     "relation_cache_database": ("REDIS_DATABASE_RELATIONCACHE_ID", 10, "0", 0, ("-1", "ten")),
     "redis_timeout": ("REDIS_TIMEOUT", 5.0, "0.1", 0.1, ("0.05", "NaN")),
+    "redis_username": ("REDIS_USERNAME", None, None, None, ("a\nb",)),
+    "redis_password": ("REDIS_PASSWORD", None, "pass word", "pass word", ("a\nb",)),
+    "redis_ssl_enabled": ("REDIS_SSL_ENABLED", False, "on", True, ("tls",)),
+    "redis_ssl_ca_location": ("REDIS_SSL_CA_LOCATION", None, None, None, ("/no", str(PAGE))),
+    "redis_ssl_certificate_location": ("REDIS_SSL_CERTIFICATE_LOCATION", None, None, None, (str(PAGE),)),
+    "redis_ssl_key_location": ("REDIS_SSL_KEY_LOCATION", None, None, None, (str(PAGE),)),
+    "redis_ssl_hostname_verification": ("REDIS_SSL_HOSTNAME_VERIFICATION", True, "off", False, ("x",)),
     "search_base_path": (
         "SERVICE_SEARCH_BASEPATH",
         None,
@@ -126,6 +168,14 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
         ("ftp://h", "h:9000", "http://", "http://h?a=b", "http://h:99999", "http://h/\tx", "http://h/ x"),
     ),
     "search_timeout": ("SERVICE_SEARCH_TIMEOUT", 10.0, "600", 600.0, ("600.1",)),
+    "search_token": ("SERVICE_SEARCH_TOKEN", None, "abc.def-1", "abc.def-1", ("a b", "\u00e9")),
+    "search_header": (
+        "SERVICE_SEARCH_HEADER",
+        None,
+        "X-Key:  a b",
+        ("X-Key", "a b"),
+        ("X-Key", "X Key: a", "X-Key:", ": a", "X-Key: \u00e9"),
+    ),
     "celery_broker_url": (
         "CELERY_BROKER_URL",
         "redis://127.0.0.1:6379/0",
@@ -138,12 +188,18 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
             "redis://h/x",
             "redis://a/0;redis://b/0",
             "amqp://a;amqps://b",
-            "sentinel://h:26379",
             "redis://h:0",
             "redis://h/0?nonsense=1",
             "redis://h/0?ssl_cert_reqs=required",
             "rediss://h/0?ssl_cert_reqs=perhaps",
             "rediss://h/0?socket_timeout=abc",
+            "rediss://h/0?ssl_check_hostname=no",
+            "rediss://h/0?ssl_ca_certs=/nowhere/ca.pem",
+            "rediss://h/0?ssl_cert_reqs=none&ssl_cert_reqs=required",
+            "sentinel://h:26379/0;redis://h",
+            "sentinel://h:26379/0?ssl_cert_reqs=none",
+            "sentinel://:a@h:1/0;sentinel://:b@h:2/0",
+            "sentinel://h:1/0;sentinel://h:2/1",
         ),
     ),
     "ledger_redis_url": (
@@ -151,8 +207,22 @@ TABLE: dict[str, tuple[str, object, str, object, tuple[str, ...]]] = {
         "redis://127.0.0.1:6379/0",
         "redis://h/1",
         "redis://h/1",
-        ("amqp://h", "redis://h/a"),
+        ("amqp://h", "redis://h/a", "sentinel://h:26379/0"),
     ),
+    "broker_sentinel_master": ("CELERY_BROKER_SENTINEL_MASTER", None, None, None, ("main",)),
+    "broker_sentinel_username": ("CELERY_BROKER_SENTINEL_USERNAME", None, None, None, ("alice",)),
+    "broker_sentinel_password": ("CELERY_BROKER_SENTINEL_PASSWORD", None, None, None, ("pw",)),
+    "broker_ssl_enabled": ("CELERY_BROKER_SSL_ENABLED", False, None, None, ("true",)),
+    "broker_ssl_ca_location": ("CELERY_BROKER_SSL_CA_LOCATION", None, None, None, (str(PAGE),)),
+    "broker_ssl_certificate_location": (
+        "CELERY_BROKER_SSL_CERTIFICATE_LOCATION",
+        None,
+        None,
+        None,
+        (str(PAGE),),
+    ),
+    "broker_ssl_key_location": ("CELERY_BROKER_SSL_KEY_LOCATION", None, None, None, (str(PAGE),)),
+    "broker_ssl_hostname_verification": ("CELERY_BROKER_SSL_HOSTNAME_VERIFICATION", True, "off", False, ("x",)),
     "batch_write_size": ("THRESHOLD_BATCH_WRITE_SIZE", 10, "65535", 65535, ("0", "65536")),
     "module_aggregates_enabled": ("ACTIVITY_MODULE_AGGS_ENABLED", True, "no", False, ("",)),
     "filter_processed_enrolments": ("ACTIVITY_FILTER_PROCESSED_ENROLMENTS", True, "0", False, ("n",)),
@@ -225,7 +295,7 @@ def test_empty_or_blank_counts_as_not_set(field: str) -> None:
     assert load_settings({variable: ""}) == load_settings({variable: " \t"}) == load_settings({})
 
 
-@pytest.mark.parametrize("field", TABLE)
+@pytest.mark.parametrize("field", [field for field, row in TABLE.items() if row[2] is not None])
 def test_taken(field: str) -> None:
     variable, _, text, value, _ = TABLE[field]
     assert getattr(load_settings({variable: f" {text} "}), field) == value
