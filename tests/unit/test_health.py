@@ -1,15 +1,19 @@
 """What processes say of their health, and how it is served."""
 
 import json
+import urllib.request
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from bridge.health import KAFKA_SILENCE, BridgeHealth
 from bridge.pacing import Hold
+from devstack.ports import free_port
 from reconciliation.health import Heartbeat
 from reconciliation.health_endpoint import with_health
+from reconciliation.metrics_endpoint import serve_metrics
 from worker.health import READY_SILENCE, CeleryLoop, WorkerHealth
 
 LIMIT = 300.0
@@ -220,3 +224,15 @@ def test_health_is_served_beside_the_metrics() -> None:
     code, body = served.get("/health/live")
     assert code.startswith("503")
     assert json.loads(body) == {"status": "stuck", "reasons": ["it hangs"]}
+
+
+def test_both_families_of_addresses_are_served() -> None:
+    served = _Served()
+    for address in ("127.0.0.1", "::1", "localhost"):
+        port = free_port()
+        serve_metrics(CollectorRegistry(), address, port, "metrics.bridge.port", served)
+        host = f"[{address}]" if ":" in address else address
+        with urllib.request.urlopen(f"http://{host}:{port}/health/live", timeout=10) as answer:
+            assert json.load(answer) == {"status": "alive"}
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain")
