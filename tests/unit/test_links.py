@@ -1,0 +1,45 @@
+"""Every link within the documents leads somewhere, and so does every alert's."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+ALERTS = ROOT / "deploy/prometheus/alerts.yml"
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_RUNBOOK = re.compile(r"runbook_url: (\S+)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the anchors that a page's headings get where it is shown: in small letters, dashes for blanks."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(text)}
+
+
+def leads_somewhere(link: str, beside: Path) -> bool:
+    name, _, anchor = link.partition("#")
+    target = (beside / name).resolve() if name else beside
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_s_links_lead_somewhere(page: Path) -> None:
+    links = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    broken = [link for link in links if not leads_somewhere(link, page if link.startswith("#") else page.parent)]
+    assert broken == []
+
+
+def test_every_alert_leads_to_a_heading_of_the_runbook() -> None:
+    links = _RUNBOOK.findall(ALERTS.read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not leads_somewhere(link, ROOT)] == []
+
+
+def test_every_page_is_named_by_the_readme() -> None:
+    named = set(_LINK.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {f"docs/{page.name}" for page in ROOT.glob("docs/*.md")} <= named
