@@ -11,10 +11,9 @@ from prometheus_client import CollectorRegistry
 from commands.endings import EXIT_NOT_DONE, NotDone, ServerAway, told
 from commands.explaining_output import as_document, nothing_document, print_explanation
 from commands.options import enrolment_options
-from commands.servers import read_settings
+from commands.servers import read_ledger, read_settings
 from commands.terminal import examples, json_option, print_json, printable
-from ledger.config import ledger_config
-from ledger.inspection import Inspection
+from ledger.reading import OpenEntry
 from reconciliation.comparison import LearnerRows
 from reconciliation.counters import Counters
 from reconciliation.course import Course
@@ -29,7 +28,7 @@ from reconciliation.errors import (
 )
 from reconciliation.events import completion_mid
 from reconciliation.explanation import explain as explain_facts
-from reconciliation.explanation_facts import Facts, LedgerFacts, OtherEnrolment
+from reconciliation.explanation_facts import Facts, LedgerFacts, OpenRequest, OtherEnrolment
 from reconciliation.explanation_verdict import verdict
 from reconciliation.from_settings import collection_search, relation_cache, rules, store_config
 from reconciliation.model import COMPLETED, Completion, EnrolmentKey
@@ -129,16 +128,32 @@ def _course(settings: Settings, key: EnrolmentKey, rows: LearnerRows) -> Course:
 
 def _ledger(settings: Settings, key: EnrolmentKey, rows: LearnerRows) -> LedgerFacts:
     """Ask the ledger; one that is away is told of and keeps nothing else from being explained."""
-    inspection = Inspection(ledger_config(settings))
     try:
-        cells, is_paid = rows.enrolment, None
-        if cells is not None and cells.status == COMPLETED and cells.completed_on_ms is not None:
-            is_paid = inspection.is_paid(completion_mid(Completion(key, cells.completed_on_ms)))
-        return LedgerFacts(inspection.open_requests(key), is_paid)
+        with read_ledger(settings) as reader:
+            cells, is_paid = rows.enrolment, None
+            if cells is not None and cells.status == COMPLETED and cells.completed_on_ms is not None:
+                is_paid = reader.is_paid(completion_mid(Completion(key, cells.completed_on_ms)))
+            return LedgerFacts(tuple(_open_request(entry) for entry in reader.of_enrolment(key)), is_paid)
     except LedgerUnavailable as error:
         return LedgerFacts(away=f"{error}; does ledger.redis.url (LEDGER_REDIS_URL) name it?")
-    finally:
-        inspection.close()
+
+
+def _open_request(entry: OpenEntry) -> OpenRequest:
+    return OpenRequest(
+        entry_id=entry.entry_id,
+        state=entry.state,
+        attempts=entry.attempts,
+        waits=entry.waits,
+        crashes=entry.crashes,
+        clicks=entry.clicks,
+        reason=entry.reason,
+        requested_ms=0 if entry.origin is None else entry.origin.timestamp_ms,
+        accepted_ms=entry.accepted_ms or 0,
+        next_try_ms=entry.due_ms,
+        owed_ms=entry.owed_ms,
+        failure=None if entry.failure is None else f"{entry.failure.code}: {entry.failure.error}",
+        paused=entry.paused,
+    )
 
 
 def _nothing(key: EnrolmentKey, others: Sequence[OtherEnrolment]) -> str:

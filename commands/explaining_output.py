@@ -74,7 +74,16 @@ def print_explanation(explained: Explanation, sentences: Sequence[str], facts: F
         click.echo(f"The search service on this course: {printable(explained.collection_status)}")
     if explained.open_requests:
         requests = [
-            (it.entry_id, it.state, it.clicks, it.attempts, it.waits, it.crashes, _time(it.next_try_ms), it.reason)
+            (
+                it.entry_id,
+                it.paused or it.state,
+                it.clicks,
+                it.attempts,
+                it.waits,
+                it.crashes,
+                _time(it.next_try_ms),
+                it.reason,
+            )
             for it in explained.open_requests
         ]
         heads = ("entry", "state", "clicks", "attempts", "waits", "crashes", "next look", "reason")

@@ -71,7 +71,8 @@ def told_entry(entry: OpenEntry) -> str:
         )
         if count
     ]
-    parts = [entry.state or "in a state that this release does not know", *spent]
+    state = entry.state or "in a state that this release does not know"
+    parts = [f"{state}: {entry.paused}" if entry.paused else state, *spent]
     if entry.reason:
         parts.append(entry.reason)
     if entry.failure is not None:

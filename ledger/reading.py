@@ -1,14 +1,31 @@
 """Looks at the ledger without changing anything, for people who ask what became of a request."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ledger.connection import LedgerConfig, LedgerConnection, translated
-from ledger.entries import decode_failure, enrolment_field
+from ledger.entries import decode_enrolment, decode_failure, enrolment_field
 from ledger.ledger import Identity
+from ledger.pauses import Pause, decode_pause
 from reconciliation.model import EnrolmentKey, FinalFailure, Origin
+
+# Not the event itself: it may be large.
+_FIELDS = (
+    "state",
+    "enrolment",
+    "request",
+    "requested",
+    "attempts",
+    "waits",
+    "crashes",
+    "reason",
+    "accepted",
+    "owed",
+    "failure",
+    "repeated",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +34,8 @@ class OpenEntry:
 
     `origin` is the place of the request that the entry was made for. `attempts`, `waits` and `crashes` are what it has
     behind it, `reason` why it waits, `owed_ms` a completedon that is recorded as owed, `failure` a final failure whose
-    event has not left yet. What an entry lacks, or another release writes otherwise, is None, 0 or empty.
+    event has not left yet. `clicks` counts the requests that end with it, `paused` says by what pause it is kept back.
+    What an entry lacks, or another release writes otherwise, is None, 0 or empty.
     """
 
     entry_id: str
@@ -32,6 +50,8 @@ class OpenEntry:
     owed_ms: int | None
     failure: FinalFailure | None
     repeated: bool
+    clicks: int = 1
+    paused: str = ""
 
 
 class LedgerReader:
@@ -64,20 +84,35 @@ class LedgerReader:
         """Give those of these entries that are open, by their ids."""
         ids = list(entry_ids)
         with translated(), self._redis.pipeline(transaction=False) as together:
+            together.hgetall(self._prefix + "paused")
             for entry_id in ids:
-                together.hgetall(f"{self._prefix}entry:{entry_id}")
+                together.hmget(f"{self._prefix}entry:{entry_id}", *_FIELDS)
                 together.zscore(self._prefix + "due", entry_id)
-            answers = together.execute()
-        pairs = zip(ids, answers[::2], answers[1::2], strict=True)
-        return {entry_id: _read(entry_id, fields, due) for entry_id, fields, due in pairs if fields}
+                together.llen(f"{self._prefix}also:{entry_id}")
+            paused, *answers = together.execute()
+        found = (decode_pause(scope, value) for scope, value in paused.items())
+        pauses = [pause for pause in found if pause is not None]
+        entries = {}
+        for entry_id, values, due, also in zip(ids, answers[::3], answers[1::3], answers[2::3], strict=True):
+            fields = {name: value for name, value in zip(_FIELDS, values, strict=True) if value is not None}
+            if fields:
+                # each request that joined stands there with two items, its partition's key and its offset
+                entries[entry_id] = _read(entry_id, fields, due, 1 + also // 2, pauses)
+        return entries
+
+    def of_enrolment(self, enrolment: EnrolmentKey) -> list[OpenEntry]:
+        """Give what is open for an enrolment: the entry whose attempt runs, and the one that waits."""
+        return list(self.entries(self._ids_of(enrolment)).values())
+
+    def is_paid(self, mid: str) -> bool:
+        """Say whether the announcement under this mid is remembered as sent."""
+        with translated():
+            return bool(self._redis.exists(f"{self._prefix}paid:{mid}"))
 
     def joined(self, enrolment: EnrolmentKey, origin: Origin) -> OpenEntry | None:
         """Find the open entry of this enrolment that the request at this place collapsed into."""
-        field = enrolment_field(enrolment)
-        with translated(), self._redis.pipeline(transaction=False) as together:
-            together.hget(self._prefix + "waiting", field)
-            together.hget(self._prefix + "running", field)
-            ids = [found.decode() for found in together.execute() if found is not None]
+        ids = self._ids_of(enrolment)
+        with translated():
             place = (self._open_key(origin.topic, origin.partition).encode(), str(origin.offset).encode())
             for entry_id in ids:
                 also: Any = self._redis.lrange(f"{self._prefix}also:{entry_id}", 0, -1)
@@ -85,12 +120,20 @@ class LedgerReader:
                     return self.entries([entry_id]).get(entry_id)
         return None
 
+    def _ids_of(self, enrolment: EnrolmentKey) -> list[str]:
+        field = enrolment_field(enrolment)
+        with translated(), self._redis.pipeline(transaction=False) as together:
+            together.hget(self._prefix + "running", field)
+            together.hget(self._prefix + "waiting", field)
+            return list(dict.fromkeys(found.decode() for found in together.execute() if found is not None))
+
     def _open_key(self, topic: str, partition: int) -> str:
         return f"{self._prefix}open:{topic}:{partition}"
 
 
-def _read(entry_id: str, raw: Mapping[bytes, bytes], due: float | None) -> OpenEntry:
-    fields = {name.decode(errors="replace"): value for name, value in raw.items()}
+def _read(
+    entry_id: str, fields: Mapping[str, bytes], due: float | None, clicks: int, pauses: Sequence[Pause]
+) -> OpenEntry:
     return OpenEntry(
         entry_id=entry_id,
         state=_text(fields, "state"),
@@ -104,7 +147,17 @@ def _read(entry_id: str, raw: Mapping[bytes, bytes], due: float | None) -> OpenE
         owed_ms=_number(fields, "owed"),
         failure=_failure(fields),
         repeated=fields.get("repeated") == b"1",
+        clicks=clicks,
+        paused="" if fields.get("state") == b"claimed" else _paused(fields, pauses),
     )
+
+
+def _paused(fields: Mapping[str, bytes], pauses: Sequence[Pause]) -> str:
+    try:
+        enrolment = decode_enrolment(fields["enrolment"])
+    except (KeyError, ValueError, TypeError):
+        return ""
+    return next((f"{pause.what} is paused" for pause in pauses if pause.keeps_back(enrolment)), "")
 
 
 def _text(fields: Mapping[str, bytes], name: str) -> str:

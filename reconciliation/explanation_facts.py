@@ -52,7 +52,8 @@ class OpenRequest:
     """A sync request for this enrolment that is accepted and not settled; times in milliseconds since 1970.
 
     `state` is "waiting" or "claimed" (an attempt runs), `clicks` counts the requests that end with it, `next_try_ms`
-    is when the sweep looks at it, `owed_ms` a completedon that is recorded as owed, `failure` why it is given up.
+    is when the sweep looks at it, `owed_ms` a completedon that is recorded as owed, `failure` why it is given up,
+    `paused` by what pause it is kept back, '' by none.
     """
 
     entry_id: str
@@ -67,6 +68,7 @@ class OpenRequest:
     next_try_ms: int | None
     owed_ms: int | None = None
     failure: str | None = None
+    paused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ def _request_sentence(request: OpenRequest) -> str:
     spent = f"after {request.attempts} failed {_plural('try', request.attempts)}" if request.attempts else ""
     spent += f"{' and' if spent else 'after'} {request.waits} {_plural('wait', request.waits)}" if request.waits else ""
     when = "" if request.next_try_ms is None else f", next looked at {moment(request.next_try_ms)}"
+    when += f", kept back until `resume`, since {request.paused}" if request.paused else ""
     why = f": {request.reason}" if request.reason else ""
     ending = f"; it is given up ({request.failure})" if request.failure else ""
     return f"{asked} is open{' ' if spent else ''}{spent}{when}{ending}{why}."

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from ledger.connection import LedgerConfig
-from ledger.entries import RetryLater, Spends, Ticket
+from ledger.connection import LedgerConfig, LedgerConnection
+from ledger.entries import RetryLater, Settlement, Spends, Ticket
 from ledger.ledger import Ledger
+from ledger.operations import Operations
 from ledger.reading import LedgerReader
 from reconciliation.errors import LedgerUnavailable
 from reconciliation.model import Completion, Debt, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
@@ -45,6 +46,13 @@ def ledger(config: LedgerConfig) -> Iterator[Ledger]:
 @pytest.fixture
 def reader(config: LedgerConfig) -> Iterator[LedgerReader]:
     made = LedgerReader(config)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def operations(config: LedgerConfig) -> Iterator[Operations]:
+    made = Operations(LedgerConnection(config, lambda: 1_000_000))
     yield made
     made.close()
 
@@ -97,6 +105,33 @@ def test_what_is_open_is_told_with_its_state(reader: LedgerReader, ledger: Ledge
     ledger.retry([RetryLater(first.entry_id, 5_000, Spends.ATTEMPT, "because")], "token")
     entry = reader.entries([first.entry_id])[first.entry_id]
     assert (entry.state, entry.attempts, entry.reason, entry.due_ms) == ("waiting", 1, "because", 1_005_000)
+
+
+def test_an_enrolment_s_entries_are_found_and_pauses_are_told(
+    reader: LedgerReader, ledger: Ledger, operations: Operations
+) -> None:
+    first, second = request(3), request(4)
+    ledger.accept([first, second, request(9, BOB)])
+    operations.pause(["course:course"], "upgrade")
+    (entry,) = reader.of_enrolment(ALICE)
+    assert (entry.entry_id, entry.clicks, entry.paused) == (first.entry_id, 2, "course course is paused")
+    operations.end_pauses(["course:course"])
+    ledger.claim([Ticket(first.entry_id, 1)], "token")
+    later = request(5)
+    ledger.accept([later])
+    running, waiting = reader.of_enrolment(ALICE)
+    assert (running.entry_id, running.state) == (first.entry_id, "claimed")
+    assert (waiting.entry_id, waiting.state, waiting.clicks) == (later.entry_id, "waiting", 1)
+    assert reader.of_enrolment(EnrolmentKey("carol", "course", "batch")) == []
+
+
+def test_a_paid_announcement_is_remembered(reader: LedgerReader, ledger: Ledger) -> None:
+    asked = request(3)
+    ledger.accept([asked])
+    ledger.claim([Ticket(asked.entry_id, 1)], "token")
+    assert not reader.is_paid("mid")
+    ledger.settle([Settlement(asked.entry_id, "mid")], "token")
+    assert reader.is_paid("mid")
 
 
 def test_an_entry_that_another_release_wrote_is_told_as_far_as_it_can_be_read(

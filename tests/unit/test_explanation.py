@@ -204,6 +204,12 @@ def test_open_requests_and_other_batches_are_told() -> None:
     assert "other batches of this course: b2." in text
 
 
+def test_a_pause_that_keeps_a_request_back_is_told() -> None:
+    kept_back = replace(REQUEST, next_try_ms=None, paused="course course is paused")
+    text = told(facts_of({"a": 2}, None, ledger=LedgerFacts((kept_back,))))
+    assert "1 wait, kept back until `resume`, since course course is paused: RELATIONS_MISSING" in text
+
+
 def test_a_clock_that_is_ahead_is_hinted_at() -> None:
     facts = facts_of({"a": 2}, DONE_ROW)
     row = EnrolmentRow(2, NOW_MS, 1, facts.now_us + 3_000_000)
