@@ -1,6 +1,7 @@
 """The operators' commands on the ledger: what they print, in tables and as JSON, and how they end."""
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -174,6 +175,11 @@ def test_a_server_that_is_away_ends_a_command_with_one_line(make_installation: M
             "LEDGER_REDIS_URL": installation.settings["CELERY_BROKER_URL"],
         }
         ended = installation.run_command("drain", settings=broker)
+        assert ended.returncode == 3
+        assert "celery.broker.url" in ended.stderr
+        with socket.create_server((HOST, 0)) as silent:
+            broker["CELERY_BROKER_URL"] = f"amqp://{HOST}:{silent.getsockname()[1]}//"
+            ended = installation.run_command("drain", settings={**broker, "REDIS_TIMEOUT": "1"})
         assert ended.returncode == 3
         assert "celery.broker.url" in ended.stderr
         assert installation.operate("pause", "--list") == "nothing is paused\n"
