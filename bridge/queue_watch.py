@@ -2,18 +2,16 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 from celery import Celery
 from kombu import Connection
-from kombu.exceptions import ChannelError
 
 from bridge.dispatch import CONNECT_ONCE
+from bridge.queue_length import queue_length
 
 log = structlog.get_logger(__name__)
 
-_NOT_FOUND = "404"
 #: How long the thread may take to end, in seconds; it is left behind then.
 _GRACE = 1.0
 
@@ -56,25 +54,12 @@ class QueueWatch:
 
     def _length(self) -> int | None:
         try:
-            connection = self._open()
-            channel: Any = connection.default_channel
-            # With Redis a declaration makes nothing and adds up the lists of all priorities, and a passive one looks
-            # for them under names without our prefix (kombu/transport/redis.py, Channel._size and _has_queue).
-            passive = connection.transport.driver_type != "redis"
-            answer = channel.queue_declare(queue=self._queue, passive=passive)
-        except ChannelError as error:
-            # nothing waits in a queue that is not there yet; RabbitMQ's client then opens its channel again by itself,
-            # see amqp/channel.py, Channel._on_close
-            if str(error.reply_code) == _NOT_FOUND:
-                return 0
-            log.debug("the broker does not tell the queue's length", error=f"{type(error).__name__}: {error}")
-            self._disconnect()
-            return None
+            # nothing waits in a queue that is not there yet
+            return queue_length(self._open(), self._queue) or 0
         except Exception as error:  # noqa: BLE001 - each transport raises its own, and none may end the thread
             log.debug("the broker does not tell the queue's length", error=f"{type(error).__name__}: {error}")
             self._disconnect()
             return None
-        return int(answer.message_count)
 
     def _open(self) -> Connection:
         if self._connection is None:

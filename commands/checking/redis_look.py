@@ -7,13 +7,13 @@ from typing import Any
 
 import redis
 from celery import Celery
-from kombu import Connection
 from kombu.exceptions import KombuError
 from prometheus_client import CollectorRegistry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from bridge.dispatch import CONNECT_ONCE
+from bridge.queue_length import queue_length
 from commands.checking.findings import brief, words_of
 from commands.checking.redis_seen import BrokerSeen, LedgerSeen, RelationsSeen, ServerSeen
 from ledger.config import ledger_config
@@ -29,8 +29,6 @@ _PROBE_COURSE = "enrolment-reconciliation-probe"
 #: How many keys are looked at for one that holds leaf nodes, and how many of them at a time.
 _MOST_KEYS = 20_000
 _KEYS_AT_ONCE = 1_000
-#: How brokers say that there is no such queue: Redis' transport as text, RabbitMQ as a number.
-_NOT_FOUND = ("404", 404)
 
 
 def look_at_relations(settings: Settings, limit: float) -> RelationsSeen:
@@ -98,25 +96,12 @@ def look_at_broker(app: Celery, settings: Settings, limit: float) -> BrokerSeen:
     )
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=math.ceil(2 * timeout))
-        return _queue(connection, settings.kafka_group_id)
+        return BrokerSeen(messages=queue_length(connection, settings.kafka_group_id))
     except errors as error:
         return BrokerSeen(trouble=words_of(error))
     finally:
         with suppress(*errors):
             connection.close()
-
-
-def _queue(connection: Connection, name: str) -> BrokerSeen:
-    channel: Any
-    with connection.channel() as channel:
-        try:
-            told = channel.queue_declare(name, passive=True)
-        except connection.channel_errors as error:
-            # nothing was ever sent there
-            if getattr(error, "reply_code", None) in _NOT_FOUND:
-                return BrokerSeen()
-            raise
-    return BrokerSeen(messages=int(told.message_count))
 
 
 def look_at_ledger(settings: Settings, limit: float) -> LedgerSeen:

@@ -9,6 +9,7 @@ import pytest
 import redis
 from confluent_kafka import Consumer
 
+from commands.checking.redis_seen import BROKER
 from devstack.cassandra import session
 from devstack.ports import HOST, Ports, free_port
 from devstack.redis import RedisServer
@@ -103,6 +104,15 @@ def test_an_installation_at_work_is_all_in_order(make_installation: MakeInstalla
         assert "✗" not in printed.stdout
         assert printed.stdout.count("✓ ok") == len(rows)
         assert "all is in order" in printed.stdout
+
+
+def test_what_waits_on_celery_s_queue_is_counted(idle: Installation) -> None:
+    queue = f"{idle.group_id}:celery:{idle.group_id}"
+    idle.redis.rpush(queue, "{}", "{}", "{}")
+    try:
+        assert rows_of(run(idle))[BROKER, "queue"]["detail"] == f"{idle.group_id}: 3 messages wait"
+    finally:
+        idle.redis.delete(queue)
 
 
 def test_nothing_is_written_and_no_group_is_joined(idle: Installation, ports: Ports) -> None:
