@@ -1,5 +1,7 @@
 """Back to a time by hand: what Redis and the commits forgot both, an operator can have read again."""
 
+import json
+
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import innocents_and
 from tests.faults.site import Site
@@ -45,7 +47,8 @@ def test_an_order_given_while_no_bridge_runs_is_carried_out_at_the_next_start(ma
     site.send(*learners)
     site.wait_settled()
     site.stop(site.bridge)
-    site.operate("rewind", "--since", "1d", "--yes")
+    told = json.loads(site.operate("rewind", "--since", "1d", "--yes", "--json"))
+    assert (told["topic"], told["group"]) == (site.input_topic, site.group_id)
     site.tables.add_enrolments(learners, completedon=None)
     site.start()
     wait_until("all are completed again", lambda: len(site.certificates.records()) == 20)

@@ -57,6 +57,11 @@ def test_every_command_has_help_with_examples(name: str) -> None:
     assert all(line.startswith(f"    enrolment-reconciliation {name}") for line in examples)
 
 
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_speaks_json(name: str) -> None:
+    assert "--json" in CliRunner().invoke(main, [name, "--help"]).output
+
+
 def test_the_help_names_the_exit_codes() -> None:
     assert "Exit codes: 0 done" in CliRunner().invoke(main, ["--help"]).output
 
