@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from commands.endings import EXIT_NOT_DONE, NotDone, ServerAway, told
 from commands.explaining_output import as_document, nothing_document, print_explanation
 from commands.options import enrolment_options
-from commands.servers import read_ledger, read_settings
+from commands.servers import read_ledger, read_settings, store_away
 from commands.terminal import examples, json_option, print_json, printable
 from ledger.reading import OpenEntry
 from reconciliation.comparison import LearnerRows
@@ -80,9 +80,11 @@ def _reader(settings: Settings) -> Iterator[DetailReader]:
         finally:
             reader.close()
     except StoreUnavailable as error:
-        raise ServerAway(f"{error}; is it up, and does lms-cassandra.host (LMS_CASSANDRA_HOST) name it?") from error
+        raise store_away(error) from error
     except RelationCacheUnavailable as error:
-        raise ServerAway(f"{error}; is it up, and does redis.host (REDIS_HOST) name it?") from error
+        raise ServerAway(
+            f"{error}; is it up, and do redis.host (REDIS_HOST) and redis.port (REDIS_PORT) name it?"
+        ) from error
     except RequestFailed as error:
         raise NotDone(f"nothing can stand under these ids: {printable(str(error))}") from error
 

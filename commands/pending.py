@@ -146,7 +146,9 @@ def _as_json(survey: Survey, total: int, pauses: Sequence[Pause], now_ms: int, *
 def _show(survey: Survey, total: int, pauses: Sequence[Pause], now_ms: int, *, with_ids: bool) -> None:
     for pause in pauses:
         click.echo(printable(str(pause)))
-    click.echo(f"{total} requests are open; {survey.requests} match, in {survey.entries} entries")
+    requests = "1 request is" if total == 1 else f"{total} requests are"
+    entries = "1 entry" if survey.entries == 1 else f"{survey.entries} entries"
+    click.echo(f"{requests} open; {survey.requests} match, in {entries}")
     if survey.oldest_ms is None:
         return
     age = format_span(now_ms - survey.oldest_ms)

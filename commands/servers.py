@@ -70,6 +70,14 @@ def open_publisher(settings: Settings) -> Iterator[EventPublisher]:
         publisher.close()
 
 
+def store_away(error: StoreUnavailable) -> ServerAway:
+    """Say of Cassandra which settings lead to it."""
+    return ServerAway(
+        f"{error}; is it up, and do lms-cassandra.host (LMS_CASSANDRA_HOST) and lms-cassandra.port "
+        "(LMS_CASSANDRA_PORT) name it?"
+    )
+
+
 @contextmanager
 def read_rows(settings: Settings) -> Iterator[CurrentRows]:
     """Give a connection to Cassandra that only reads. Raises ServerAway and SettingsError."""
@@ -78,10 +86,7 @@ def read_rows(settings: Settings) -> Iterator[CurrentRows]:
     try:
         rows = CurrentRows(store_config(settings))
     except StoreUnavailable as error:
-        raise ServerAway(
-            f"{error}; is it up, and do lms-cassandra.host (LMS_CASSANDRA_HOST) and lms-cassandra.port "
-            "(LMS_CASSANDRA_PORT) name it?"
-        ) from error
+        raise store_away(error) from error
     try:
         yield rows
     finally:

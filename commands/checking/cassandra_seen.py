@@ -114,8 +114,11 @@ def judge_cassandra(settings: Settings, seen: CassandraSeen) -> list[Finding]:
     if seen.trouble:
         address = f"{', '.join(settings.cassandra_hosts)}, port {settings.cassandra_port}"
         servers = named("lms-cassandra.host", "lms-cassandra.port")
-        plain = f"set a port without TLS and login, since the product has no settings for either: {servers}"
-        away = unreachable(SERVER, "a node answers", seen.trouble, address, servers, tls=plain, password=plain)
+        tls = (
+            f"have both sides speak TLS, or none: {named('lms-cassandra.ssl.enabled', 'lms-cassandra.ssl.ca.location')}"
+        )
+        login = f"correct {named('lms-cassandra.username', 'lms-cassandra.password')}"
+        away = unreachable(SERVER, "a node answers", seen.trouble, address, servers, tls=tls, password=login)
         rest = ["data centre", "clock", "keyspace", *of_keyspace]
         return [away, *not_looked_at(SERVER, rest, "Cassandra does not answer")]
     found = [

@@ -69,16 +69,17 @@ def judge_kafka(settings: Settings, seen: KafkaSeen) -> list[Finding]:
     rest = [f"topic {name}" for name in topics.values()] + ["failed topic's retention", "consumer group"]
     if seen.trouble:
         # a broker that expects TLS or a login hangs up on a client that begins otherwise, and so does what is no Kafka
-        plain = f"set a listener without TLS and login, since the product has no settings for either: {servers}"
+        protocol = named("kafka.security.protocol", "kafka.ssl.ca.location")
+        login = named("kafka.sasl.mechanism", "kafka.sasl.username", "kafka.sasl.password")
         away = unreachable(
             SERVER,
             "a broker answers",
             seen.trouble,
             settings.kafka_broker_servers,
             servers,
-            tls=plain,
-            password=plain,
-            other=plain,
+            tls=f"have both sides speak TLS, or none: {protocol}",
+            password=f"correct {login}",
+            other=f"see whether that listener wants TLS or a login: {protocol} and {login}; or correct {servers}",
         )
         return [away, *not_looked_at(SERVER, rest, "Kafka does not answer")]
     found = f"{settings.kafka_broker_servers}: {len(seen.brokers)} in the cluster ({', '.join(seen.brokers)})"

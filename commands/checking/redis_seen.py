@@ -78,8 +78,9 @@ def judge_relations(settings: Settings, seen: RelationsSeen) -> list[Finding]:
             step = f"correct {database}: that server has fewer databases"
             away = Finding(RELATIONS, "answers", State.WRONG, f"{address}: {seen.trouble}", step)
         else:
-            plain = f"set a Redis without TLS and password, since the product has no settings for either: {servers}"
-            away = unreachable(RELATIONS, "answers", seen.trouble, address, servers, tls=plain, password=plain)
+            tls = f"have both sides speak TLS, or none: {named('redis.ssl.enabled', 'redis.ssl.ca.location')}"
+            login = f"correct {named('redis.username', 'redis.password')}"
+            away = unreachable(RELATIONS, "answers", seen.trouble, address, servers, tls=tls, password=login)
         return [away, *not_looked_at(RELATIONS, ["leaf nodes", "scripts"], "the relation cache does not answer")]
     return [
         Finding(RELATIONS, "answers", State.OK, f"{address}: {seen.keys} keys"),
