@@ -95,13 +95,18 @@ def _watch(product: Product, total: int) -> Iterator[Sample]:
 def _outcomes(installation: Installation, total: int) -> dict[str, int]:
     """Say what became of the clicks: reconciled, found completed, or joined to one that waited."""
     workers = [name for name in installation.metrics_ports if name.startswith("worker")]
-    found = [installation.metrics(name) for name in workers]
-    attempted = sum(int(it.get("request_age_seconds_count", 0)) for it in found)
-    completed_before = sum(int(it["processed_enrolment_count_total"]) for it in found)
-    outcomes = {"found completed already": completed_before}
-    if attempted:
-        outcomes |= {"reconciled": attempted - completed_before, "joined to one that waited": total - attempted}
-    return {**outcomes, "certificates": len(installation.certificates.records())}
+
+    def summed(metric: str, **labels: str) -> int:
+        return int(sum(installation.measured(worker, metric, **labels) for worker in workers))
+
+    attempted = summed("request_age_seconds_count", outcome="done")
+    completed_before = summed("processed_enrolment_count_total")
+    return {
+        "reconciled": attempted - completed_before,
+        "found completed already": completed_before,
+        "joined to one that waited": total - attempted,
+        "certificates": len(installation.certificates.records()),
+    }
 
 
 def show(console: Console, samples: Sequence[Sample], outcomes: dict[str, int]) -> None:
