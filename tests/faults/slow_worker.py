@@ -1,6 +1,6 @@
 """A worker that stays in one step while a file exists: `celery -A tests.faults.slow_worker worker`.
 
-The variables FAULT_STEP and FAULT_FILE name the step (see `STEPS`) and the file; FAULT_VISIBILITY the seconds after
+The variables FAULT_STEP and FAULT_FILE name the step (see `STEPS`, `WORKER_STEPS`) and the file; FAULT_VISIBILITY the seconds after
 which Celery hands a message that is not acknowledged to somebody else.
 """
 
@@ -27,13 +27,16 @@ log = structlog.get_logger(__name__)
 #: What the worker says when it stays in its step.
 STALLS = "an attempt is held up"
 
-#: Each step: the call before which the worker stays.
+#: Each step of an attempt: the call before which the worker stays.
 STEPS: dict[str, tuple[type, str]] = {
     "before it looks": (EnrolmentStore, "look"),
     "before the debts": (Ledger, "owe"),
     "before the enrolments": (EnrolmentStore, "write_enrolments"),
     "before the events": (EventPublisher, "publish"),
     "before the settlement": (Ledger, "settle"),
+}
+#: Steps of the worker itself.
+WORKER_STEPS: dict[str, tuple[type, str]] = {
     "before it starts anew": (Replacement, "run_again"),
     # within Celery's own loop, which takes messages
     "before Celery's timers": (Hub, "fire_timers"),
@@ -55,7 +58,7 @@ def _held(call: Callable[..., Any], file: Path) -> Callable[..., Any]:
 
 
 def _arm(step: str, file: Path) -> None:
-    owner, name = STEPS[step]
+    owner, name = (STEPS | WORKER_STEPS)[step]
     setattr(owner, name, _held(getattr(owner, name), file))
 
 
