@@ -1,7 +1,7 @@
 """A worker that stays in one step while a file exists: `celery -A tests.faults.slow_worker worker`.
 
-The variables FAULT_STEP and FAULT_FILE name the step (see `STEPS`, `WORKER_STEPS`) and the file; FAULT_VISIBILITY the seconds after
-which Celery hands a message that is not acknowledged to somebody else.
+The variables FAULT_STEP and FAULT_FILE name the step (see `STEPS` and `WORKER_STEPS`) and the file; FAULT_VISIBILITY
+the seconds after which Celery hands a message that is not acknowledged to somebody else.
 """
 
 import functools
