@@ -15,7 +15,7 @@ from confluent_kafka.admin._resource import ResourceType
 from devstack.ports import free_port
 from reconciliation.model import FinalFailure, Origin, OutgoingEvent, Record
 from reconciliation.requests import REPEATED_HEADER
-from tests.integration.commands.support import fail, ids, lines, publish
+from tests.integration.commands.support import MEASURED, fail, ids, lines, publish
 from tests.integration.conftest import MakeInstallation
 from tests.support.events import encoded, sync_event
 from tests.support.installation import Installation, new_learner
@@ -54,17 +54,8 @@ def failures(installation: Installation, count: int, began_ms: int) -> list[Outg
 def test_ten_thousand_events_of_three_reasons_take_seconds_and_little_memory(idle: Installation) -> None:
     began_ms = now_ms() - 11_000_000
     publish(idle, failures(idle, 10_000, began_ms))
-    script = (
-        "import resource, sys\n"
-        "from commands.main import main\n"
-        "try:\n"
-        "    main(sys.argv[1:])\n"
-        "finally:\n"
-        "    usage = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "    print(usage.ru_maxrss, usage.ru_utime, file=sys.stderr)\n"
-    )
     ended = subprocess.run(
-        [sys.executable, "-c", script, "failed", "--json"],
+        [sys.executable, "-c", MEASURED, "failed", "--json"],
         env=idle.settings,
         capture_output=True,
         text=True,
