@@ -57,7 +57,7 @@ class EventPublisher:
             **connection,
             **({"log_level": 0} if quiet else {}),
         }
-        self._trouble = _Trouble()
+        self._trouble = _Trouble(is_quiet=quiet)
         self._lock = threading.Lock()
         self._link: _Link | None = None
         self._inherited: list[_Link] = []
@@ -177,17 +177,18 @@ class _Link:
 class _Trouble:
     """What librdkafka last said of the way to Kafka: a refused login it tells here alone, an event only times out."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_quiet: bool) -> None:
+        self._is_quiet = is_quiet
         self._reminder = Reminder()
         self._last: str | None = None
 
     def note(self, error: KafkaError) -> None:
-        """Take note, and tell it at growing intervals."""
+        """Take note, and tell it at growing intervals, unless whoever publishes tells people of the outcome."""
         known = remedy(error)
         # that no broker is left follows from what was told before
         if self._last is None or (known is not None and error.code() != KafkaError._ALL_BROKERS_DOWN):  # noqa: SLF001 - its public name has the _
             self._last = error.str() if known is None else f"{error.str()} (look at {known})"
-        if self._reminder.due(error.name(), time.monotonic()):
+        if not self._is_quiet and self._reminder.due(error.name(), time.monotonic()):
             settings = {} if known is None else {"settings": known}
             log.warning("Kafka reports a problem, events wait", error=error.str(), code=error.name(), **settings)
 
