@@ -95,6 +95,9 @@ def test_a_hostile_id_in_a_failure_is_carried_and_forges_nothing(installation: I
     assert check_logs(installation) > 0
 
 
+LABELS = {"stage", "outcome", "reason", "spends", "kind", "version", "part", "le"}
+
+
 def test_no_id_is_a_label_of_a_metric(installation: Installation) -> None:
     learner = learner_of(HOSTILE["a page"])
     installation.sync(learner)
@@ -103,7 +106,10 @@ def test_no_id_is_a_label_of_a_metric(installation: Installation) -> None:
             text = answer.read().decode()
         assert "enrolment_reconciliation_" in text
         assert MARK not in text
-        assert not re.search(r"^enrolment_reconciliation_\w*\{", text, re.MULTILINE)
+        labelled = re.findall(r"^enrolment_reconciliation_\w*\{(.*)\} ", text, re.MULTILINE)
+        assert {name for labels in labelled for name in re.findall(r'(\w+)="', labels)} <= LABELS
+        # each of these has a fixed few values, a release's name among them
+        assert not any(part in text for part in learner.ids)
 
 
 def test_no_learner_s_id_stands_in_a_message_and_a_course_s_id_is_harmless_there(
