@@ -240,7 +240,8 @@ def test_waiting_for_its_time_spends_nothing_and_warns_of_nothing(shadow: Instal
     shadow.send(learner)
 
     def put_off() -> list[tuple[str | None, tuple[int, int]]]:
-        reasons, spent = shadow.entry_fields("reason"), shadow.spent()
+        # in this order: what is spent has its reason by then
+        spent, reasons = shadow.spent(), shadow.entry_fields("reason")
         return [it for it in zip(reasons, spent, strict=False) if it[1][1]]
 
     seen = wait_until("a request that is put off", put_off)
