@@ -71,7 +71,9 @@ def _log(summary: Summary, task: str | None, named: int, *, is_each_told: bool) 
         "waiting": len(waiting),
         "given_up": len(summary.codes(Ending.GIVEN_UP)),
     }
-    if waiting or (retried and not is_each_told):
+    if waiting and not retried and _is_put_off(waiting):
+        log.debug("a task ended", task=task, **counts, reason=waiting[0])
+    elif waiting or (retried and not is_each_told):
         # one line for all that wait: in an outage there are thousands
         log.warning("a task ended", task=task, **counts, reason=(waiting or retried)[0])
     elif is_each_told and len(summary.ended) == named:
