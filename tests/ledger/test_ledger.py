@@ -45,7 +45,7 @@ def test_an_id_is_a_value_or_a_field_in_the_ledger_and_never_a_key(
         names = {key.removeprefix(prefix) for key in client.scan_iter(f"*{group_id}*", count=1000)}
     assert names == {
         *(b"entry:entry-0", b"entry:entry-1", b"entry:entry-2", b"open:requests:0"),
-        *(b"breaker", b"count", b"due", b"parked", b"running", b"waiting"),
+        *(b"ages", b"breaker", b"count", b"due", b"parked", b"running", b"waiting"),
     }
 
 
