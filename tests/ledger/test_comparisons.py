@@ -1,7 +1,6 @@
 """The report of shadow mode on a real Redis: counted once, bounded, and forgotten when told to."""
 
 import json
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,20 +29,8 @@ class Clock:
 
 
 @pytest.fixture
-def config(redis_url: str) -> LedgerConfig:
-    return LedgerConfig(
-        url=redis_url,
-        group_id=f"group-{uuid.uuid4().hex}-shadow",
-        max_open=10_000,
-        max_waiting=8,
-        failures_per_minute=5,
-        lease=60,
-        sweep_after=15,
-        sweep_max_wait=600,
-        sweep_rate=1000,
-        paid_memory=1000,
-        timeout=5,
-    )
+def config(config: LedgerConfig) -> LedgerConfig:
+    return replace(config, group_id=f"{config.group_id}-shadow", max_open=10_000, lease=60, sweep_after=15)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Looks at the ledger that change nothing, on a real Redis."""
 
-import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import redis
@@ -20,20 +20,8 @@ BOB = EnrolmentKey("bob", "course", "batch")
 
 
 @pytest.fixture
-def config(redis_url: str) -> LedgerConfig:
-    return LedgerConfig(
-        url=redis_url,
-        group_id=f"group-{uuid.uuid4().hex}",
-        max_open=100,
-        max_waiting=8,
-        failures_per_minute=5,
-        lease=60,
-        sweep_after=15,
-        sweep_max_wait=600,
-        sweep_rate=1000,
-        paid_memory=1000,
-        timeout=5,
-    )
+def config(config: LedgerConfig) -> LedgerConfig:
+    return replace(config, max_open=100, lease=60, sweep_after=15)
 
 
 @pytest.fixture
