@@ -21,6 +21,7 @@ RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
 WORKDIR /app
 COPY LICENSE celeryconfig.py flowerconfig.py ./
 COPY bridge bridge
+COPY bulk bulk
 COPY commands commands
 COPY ledger ledger
 COPY reconciliation reconciliation
