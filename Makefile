@@ -68,7 +68,7 @@ fuzz: $(READY) ## Sort a million made-up records as the bridge does (COUNT=… S
 bench: $(READY) ## Measure it against a bare loop over the drivers (ARGS="--workers 1 --workers 2 --json bench.json")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-settings: $(READY) ## Write docs/settings.md and README's table from the catalogue
+settings: $(READY) ## Write docs/settings.md, README's table and the chart's list from the catalogue
 	@$(BIN)/python -m reconciliation.settings_reference
 
 audit: $(READY) ## Say what is known against the locked packages (AUDIT_DATABASE=all.zip: without a network)
