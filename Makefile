@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help venv stack stack-down stack-clean demo demo-stop test test-browser test-alerts flower-picture soak fuzz bench
-.PHONY: settings audit bill-of-materials lint types imports
+.PHONY: test-kubernetes settings audit bill-of-materials lint types imports
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-browser: $(READY) ## Look at Flower's pages in a headless Chromium, which m
 test-alerts: ## Check the alert rules with Prometheus' promtool, which must be installed
 	@promtool check rules deploy/prometheus/alerts.yml
 	@promtool test rules deploy/prometheus/alerts_test.yml
+
+test-kubernetes: $(READY) ## Render the Helm chart with helm, which must be installed
+	@$(BIN)/pytest tests/kubernetes $(ARGS)
 
 flower-picture: $(READY) ## Take the picture of docs/flower.md
 	@$(BIN)/python -m tests.browser.picture docs/images/flower-tasks.png

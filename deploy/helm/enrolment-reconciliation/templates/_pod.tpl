@@ -81,8 +81,14 @@ spec:
         {{- with $.env }}
         {{- . | nindent 8 }}
         {{- end }}
-        {{- with .extraEnv }}
-        {{- toYaml . | nindent 8 }}
+        {{- range .extraEnv }}
+        - name: {{ .name | quote }}
+          {{- if hasKey . "valueFrom" }}
+          valueFrom:
+            {{- toYaml .valueFrom | nindent 12 }}
+          {{- else }}
+          value: {{ .value | quote }}
+          {{- end }}
         {{- end }}
       resources:
         {{- toYaml $part.resources | nindent 8 }}

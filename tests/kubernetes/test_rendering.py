@@ -1,0 +1,314 @@
+"""What the chart makes, held against Kubernetes' own schemas and against what the product needs."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from reconciliation.settings import Settings
+from tests.kubernetes.chart import CHART, EVERYTHING, PARTS, ROOT, SPREAD, Objects, helm, render
+from tests.kubernetes.conftest import Render
+from tests.support import promql
+
+VERSIONS = ("1.27", "1.29", "1.31", "1.33", "1.35", "1.37")
+#: Kinds that are not Kubernetes' own, so it has no schema of them.
+FOREIGN = {"ServiceMonitor", "ScaledObject"}
+
+
+def by_pending() -> dict[str, Any]:
+    return {
+        **EVERYTHING,
+        "worker": {"autoscaling": {"enabled": True, "by": "pending", "pending": {"authenticationRef": {"name": "a"}}}},
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_is_what_kubernetes_takes(version: str, tmp_path: Path) -> None:
+    seen = set()
+    for values in ({}, EVERYTHING, by_pending()):
+        for it in render(tmp_path, values).every:
+            seen.add(it["kind"])
+            if it["kind"] not in FOREIGN:
+                assert kubernetes_validate.validate(it, version, strict=True) == version
+    assert seen >= FOREIGN | {"Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Secret"}
+
+
+def test_the_schemas_do_refuse(defaults: Objects) -> None:
+    broken = json.loads(json.dumps(defaults.of("Deployment", "worker")))
+    broken["spec"]["template"]["spec"]["enableServiceLink"] = False
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, VERSIONS[-1], strict=True)
+
+
+def test_lint_finds_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    for values in ({}, EVERYTHING, by_pending()):
+        file.write_text(yaml.safe_dump(values), encoding="utf-8")
+        told = helm("lint", "--strict", str(CHART), "--values", str(file))
+        assert "0 chart(s) failed" in told
+        assert "[WARNING]" not in told
+
+
+def test_every_switch_may_be_on_at_once(rendered: Render) -> None:
+    def switched_on(values: dict[str, Any]) -> dict[str, Any]:
+        inner = {name: switched_on(value) for name, value in values.items() if isinstance(value, dict)}
+        return inner | ({"enabled": True} if "enabled" in values else {})
+
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    kinds = {it["kind"] for it in rendered(switched_on(values)).every}
+    assert kinds >= {"ServiceMonitor", "NetworkPolicy", "HorizontalPodAutoscaler"}
+
+
+def test_each_object_has_its_own_name_and_the_release_s_labels(everything: Objects) -> None:
+    names = [(it["kind"], it["metadata"]["name"]) for it in everything.every]
+    assert len(names) == len(set(names))
+    for it in everything.every:
+        labels = it["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "sync"
+        assert labels["team"] == "lern"
+        assert it["metadata"]["annotations"]["reloader.stakater.com/auto"] == "true"
+        assert it["metadata"]["namespace"] == "lern"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_pods_have_no_rights(everything: Objects, part: str) -> None:
+    pod, container = everything.pod(part), everything.container(part)
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    about = pod["securityContext"]
+    assert about["runAsNonRoot"] is True
+    assert about["runAsUser"] == about["runAsGroup"] == about["fsGroup"] == 10001
+    assert about["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    writable = [it["mountPath"] for it in container["volumeMounts"] if not it.get("readOnly")]
+    assert writable == ["/tmp", "/more"]
+    assert {"emptyDir": {"sizeLimit": "64Mi"}, "name": "tmp"} in pod["volumes"]
+    assert everything.of("ServiceAccount")["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_runs_as_in_the_compose_file(defaults: Objects, part: str) -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"][part]
+    container = defaults.container(part)
+    assert container["command"] == compose["command"]
+    assert container["image"] == compose["image"]
+    user = defaults.pod(part)["securityContext"]
+    assert f"{user['runAsUser']}:{user['runAsGroup']}" == compose["user"]
+
+
+def test_health_is_asked_as_its_page_says(defaults: Objects) -> None:
+    page = (ROOT / "docs/health.md").read_text(encoding="utf-8")
+    example = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert example
+    asked = yaml.safe_load(example[1])
+    for part in ("bridge", "worker"):
+        container = defaults.container(part)
+        [port] = container["ports"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            path = asked[probe]["httpGet"]["path"]
+            assert container[probe] == {**asked[probe], "httpGet": {"path": path, "port": port["name"]}}
+        assert defaults.pod(part)["terminationGracePeriodSeconds"] == asked["terminationGracePeriodSeconds"]
+
+
+def test_no_secret_stands_outside_of_a_secret(everything: Objects) -> None:
+    for it in everything.every:
+        if it["kind"] != "Secret":
+            text = json.dumps(it)
+            assert "pa$$word" not in text
+            assert "choose-a-password" not in text
+    assert everything.secret("-secrets") == {"CELERY_BROKER_URL": "redis://:pa$$word@redis:6379/0"}
+    assert everything.secret("-flower") == {"users": "operator:choose-a-password"}
+    assert all("valueFrom" not in it for part in PARTS for it in everything.container(part)["env"])
+
+
+def test_flower_s_password_is_in_its_own_pods_alone(everything: Objects) -> None:
+    assert '"sync-enrolment-reconciliation-flower"' in json.dumps(everything.pod("flower")["volumes"])
+    for part in ("bridge", "worker"):
+        assert "flower" not in json.dumps(everything.pod(part)["volumes"])
+
+
+def test_settings_reach_the_environment_as_they_are_given(everything: Objects) -> None:
+    environment = everything.environment("worker")
+    assert environment["LEDGER_MAX_OPEN"] == "1000000"
+    assert environment["RETRY_BACKOFF_FIRST"] == "0.5"
+    assert environment["LOG_REQUESTS"] == "false"
+    assert environment["ENV"] == "prod"
+    assert environment["KAFKA_BROKER_SERVERS"] == "kafka:9092"
+    assert environment["LMS_CASSANDRA_WRITE_TIMESTAMPS"] == "false"
+    assert environment["CONFIG_FILE"] == "/data/flink/conf/enrolment-reconciliation.conf"
+    assert {"name": "TZ", "value": "Asia/Kolkata"} in everything.container("worker")["env"]
+
+
+def test_settings_win_over_what_the_installer_hands_to_all(rendered: Render) -> None:
+    values = {
+        "global": {"env": "prod", "redis": {"host": "redis", "port": "6380"}, "yugabyte": {"host": "y"}},
+        "config": {"env": "dock", "lms-cassandra.write.timestamps": True},
+    }
+    environment = rendered(values).environment("bridge")
+    assert environment["ENV"] == "dock"
+    assert (environment["REDIS_HOST"], environment["REDIS_PORT"]) == ("redis", "6380")
+    assert environment["LMS_CASSANDRA_WRITE_TIMESTAMPS"] == "true"
+    assert "LMS_CASSANDRA_PORT" not in environment
+
+
+def test_a_change_of_what_pods_read_starts_them_anew(rendered: Render) -> None:
+    def sums(values: dict[str, Any]) -> dict[str, str]:
+        template = rendered(values).of("Deployment", "worker")["spec"]["template"]
+        return {name: text for name, text in template["metadata"]["annotations"].items() if "checksum" in name}
+
+    plain = sums({})
+    assert sums({"worker": {"replicaCount": 5}}) == plain
+    for values in (
+        {"config": {"env": "prod"}},
+        {"secrets": {"redis.password": "p"}},
+        {"configFile": {"files": {"enrolment-reconciliation.conf": "redis.port = 1"}}},
+    ):
+        assert sums(values) != plain
+    assert len(plain["checksum/secrets"]) == 8
+
+
+def test_replicas_are_the_autoscaler_s_where_there_is_one(defaults: Objects, everything: Objects) -> None:
+    assert defaults.of("Deployment", "worker")["spec"]["replicas"] == 2
+    assert "replicas" not in everything.of("Deployment", "worker")["spec"]
+    scaler = everything.of("HorizontalPodAutoscaler")["spec"]
+    assert scaler["scaleTargetRef"]["name"] == everything.of("Deployment", "worker")["metadata"]["name"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 6)
+    assert scaler["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 80}
+    assert "cpu" in everything.container("worker")["resources"]["requests"]
+    assert not defaults.has("HorizontalPodAutoscaler")
+
+
+def test_a_scaled_object_counts_what_waits(rendered: Render) -> None:
+    objects = rendered(by_pending())
+    assert not objects.has("HorizontalPodAutoscaler")
+    it = objects.of("ScaledObject")
+    assert it["apiVersion"] == "keda.sh/v1alpha1"
+    spec = it["spec"]
+    assert set(spec) == {
+        "scaleTargetRef", "minReplicaCount", "maxReplicaCount", "pollingInterval", "advanced", "triggers",
+    }  # fmt: skip
+    assert spec["scaleTargetRef"] == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": objects.of("Deployment", "worker")["metadata"]["name"],
+    }
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"], spec["pollingInterval"]) == (2, 6, 30)
+    assert spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"] == {
+        "stabilizationWindowSeconds": 300
+    }
+    [trigger] = spec["triggers"]
+    assert (trigger["type"], trigger["metricType"]) == ("prometheus", "AverageValue")
+    assert trigger["authenticationRef"] == {"name": "a"}
+    metadata = trigger["metadata"]
+    # KEDA takes texts alone
+    assert all(isinstance(value, str) for value in metadata.values())
+    assert (metadata["threshold"], metadata["ignoreNullValues"]) == ("50", "false")
+    used = promql.read(metadata["query"])
+    assert used.metrics == {"enrolment_reconciliation_queue_length"}
+    service = objects.of("Service", "bridge")["metadata"]
+    assert f'namespace="{service["namespace"]}",service="{service["name"]}"' in metadata["query"]
+
+
+def test_a_full_ledger_can_call_for_every_worker(defaults: Objects) -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["worker"]["autoscaling"]
+    settings = Settings()
+    messages = settings.ledger_max_open / settings.group_size
+    assert messages / values["pending"]["messagesPerWorker"] >= values["maxReplicas"]
+    assert defaults.of("Deployment", "worker")["spec"]["replicas"] == values["minReplicas"]
+
+
+def test_budgets_let_one_pod_go_at_a_time(defaults: Objects, everything: Objects) -> None:
+    for part in ("bridge", "worker"):
+        spec = defaults.of("PodDisruptionBudget", part)["spec"]
+        assert spec["maxUnavailable"] == 1
+        assert "minAvailable" not in spec
+        assert spec["selector"] == defaults.of("Deployment", part)["spec"]["selector"]
+    assert everything.of("PodDisruptionBudget", "worker")["spec"]["minAvailable"] == "50%"
+
+
+def test_a_service_monitor_finds_bridge_and_workers_under_one_job(everything: Objects) -> None:
+    monitor = everything.of("ServiceMonitor")
+    assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
+    assert monitor["metadata"]["labels"]["release"] == "monitoring"
+    spec = monitor["spec"]
+    assert spec["jobLabel"] == "app.kubernetes.io/instance"
+    assert spec["namespaceSelector"] == {"matchNames": ["lern"]}
+    [endpoint] = spec["endpoints"]
+    assert endpoint == {
+        "port": "metrics", "path": "/metrics", "interval": "60s", "scrapeTimeout": "10s", "honorLabels": False,
+    }  # fmt: skip
+    [expression] = spec["selector"]["matchExpressions"]
+    for part, port in (("bridge", 9464), ("worker", 9465)):
+        service = everything.of("Service", part)
+        labels = service["metadata"]["labels"]
+        assert spec["selector"]["matchLabels"].items() <= labels.items()
+        assert labels[expression["key"]] in expression["values"]
+        assert labels[spec["jobLabel"]] == "sync"
+        assert service["spec"]["clusterIP"] == "None"
+        assert service["spec"]["ports"] == [{"name": "metrics", "port": port, "targetPort": "metrics"}]
+        pod_labels = everything.of("Deployment", part)["spec"]["template"]["metadata"]["labels"]
+        assert service["spec"]["selector"].items() <= pod_labels.items()
+    assert everything.of("Service", "flower")["metadata"]["labels"][expression["key"]] not in expression["values"]
+
+
+def test_a_policy_opens_what_is_asked_for_alone(everything: Objects, rendered: Render) -> None:
+    spec = everything.of("NetworkPolicy")["spec"]
+    assert [rule["ports"][0]["port"] for rule in spec["ingress"]] == ["metrics", "http"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    bare = rendered({"networkPolicy": {"enabled": True}}).of("NetworkPolicy")["spec"]
+    assert [rule["ports"][0]["port"] for rule in bare["ingress"]] == ["metrics"]
+    assert bare["policyTypes"] == ["Ingress"]
+
+
+def test_flower_without_a_password_stays_within_its_pod(defaults: Objects, rendered: Render) -> None:
+    assert defaults.environment("flower")["FLOWER_ADDRESS"] == "127.0.0.1"
+    assert not defaults.has("Service", "flower")
+    assert "exec" in defaults.container("flower")["livenessProbe"]
+    assert not rendered({"flower": {"enabled": False}}).has("Deployment", "flower")
+
+
+def test_flower_with_a_password_is_reached(everything: Objects, rendered: Render) -> None:
+    environment = everything.environment("flower")
+    assert environment["FLOWER_ADDRESS"] == "0.0.0.0"  # noqa: S104 - within its pod
+    assert (environment["FLOWER_READ_ONLY"], environment["FLOWER_URL_PREFIX"]) == ("true", "flower")
+    assert everything.container("flower")["livenessProbe"]["httpGet"]["path"] == "/flower/healthcheck"
+    existing = {"flower": {"auth": {"existingSecret": {"name": "flower-users", "key": "u"}}}}
+    objects = rendered(existing)
+    [volume] = [it for it in objects.pod("flower")["volumes"] if it["name"] == "flower"]
+    assert volume["secret"]["secretName"] == "flower-users"
+    assert volume["secret"]["items"] == [{"key": "u", "path": "users"}]
+    assert not objects.has("Secret")
+
+
+def test_spread_constraints_are_about_their_own_part(everything: Objects, rendered: Render) -> None:
+    [constraint] = everything.pod("bridge")["topologySpreadConstraints"]
+    selector = everything.of("Deployment", "bridge")["spec"]["selector"]
+    assert constraint == {**SPREAD, "labelSelector": selector}
+    own = [{**SPREAD, "labelSelector": {"matchLabels": {"a": "b"}}}]
+    objects = rendered({"worker": {"topologySpreadConstraints": own}})
+    assert objects.pod("worker")["topologySpreadConstraints"] == own
+
+
+def test_a_digest_wins_over_the_tag(rendered: Render) -> None:
+    digest = "sha256:" + "0" * 64
+    objects = rendered({"image": {"repository": "here/it", "tag": "1", "digest": digest}})
+    assert objects.container("worker")["image"] == f"here/it@{digest}"
+
+
+def test_a_longer_shutdown_needs_a_longer_grace(rendered: Render) -> None:
+    values = {"config": {"worker.shutdown.limit": 290.5}, "worker": {"terminationGracePeriodSeconds": 301}}
+    assert rendered(values).pod("worker")["terminationGracePeriodSeconds"] == 301
+
+
+def test_ids_may_be_left_to_the_cluster(rendered: Render) -> None:
+    about = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
+    told = rendered({"podSecurityContext": about}).pod("worker")["securityContext"]
+    assert told == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
