@@ -57,7 +57,7 @@ test-alerts: ## Check the alert rules with Prometheus' promtool, which must be i
 	@promtool test rules deploy/prometheus/alerts_test.yml
 
 test-kubernetes: $(READY) ## Render the Helm chart with helm, which must be installed
-	@$(BIN)/pytest tests/kubernetes $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) tests/kubernetes $(ARGS)
 
 flower-picture: $(READY) ## Take the picture of docs/flower.md
 	@$(BIN)/python -m tests.browser.picture docs/images/flower-tasks.png

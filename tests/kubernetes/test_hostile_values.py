@@ -141,8 +141,8 @@ NARROW = (
 )
 #: Short texts of each kind, for the places where most are refused: one run of helm each.
 FEW = (
-    "010", "0x10", "1e3", "true", "null", "~", "a: b", "a\nb: c", 'x"y', "{{ .Release.Name }}", "$(ENV)",
-    "-", "#", "परीक्षा", "x" * 64, "x" * 300,
+    "010", "1e3", "true", "null", "a: b", "a\nb: c", 'x"y', "{{ .Release.Name }}", "$(ENV)",
+    "परीक्षा", "x" * 64, "x" * 300,
 )  # fmt: skip
 
 

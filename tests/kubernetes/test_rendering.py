@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,17 @@ def test_spread_constraints_are_about_their_own_part(everything: Objects, render
     assert objects.pod("worker")["topologySpreadConstraints"] == own
 
 
+def test_a_strategy_is_one_that_kubernetes_takes(rendered: Render) -> None:
+    objects = rendered({"worker": {"strategy": {"type": "Recreate"}}})
+    assert objects.of("Deployment", "worker")["spec"]["strategy"] == {"type": "Recreate"}
+    rolling = objects.of("Deployment", "bridge")["spec"]["strategy"]
+    assert rolling == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+def test_what_a_killed_worker_leaves_behind_is_reaped(defaults: Objects) -> None:
+    assert defaults.pod("worker")["shareProcessNamespace"] is True
+
+
 def test_a_digest_wins_over_the_tag(rendered: Render) -> None:
     digest = "sha256:" + "0" * 64
     objects = rendered({"image": {"repository": "here/it", "tag": "1", "digest": digest}})
@@ -312,3 +324,38 @@ def test_ids_may_be_left_to_the_cluster(rendered: Render) -> None:
     about = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
     told = rendered({"podSecurityContext": about}).pod("worker")["securityContext"]
     assert told == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+@pytest.fixture(scope="module")
+def talking_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chart with one object more: what helm prints after an installation, and `helm template` does not show."""
+    chart = tmp_path_factory.mktemp("talking") / "enrolment-reconciliation"
+    shutil.copytree(CHART, chart)
+    shown = '{{ include (print $.Template.BasePath "/NOTES.txt") . | quote }}'
+    (chart / "templates/shown.yaml").write_text(f"kind: Notes\ntext: {shown}\n", encoding="utf-8")
+    return chart
+
+
+def notes(chart: Path, *arguments: str) -> str:
+    told = helm("template", "sync", str(chart), "--show-only", "templates/shown.yaml", *arguments)
+    return str(yaml.safe_load(told)["text"])
+
+
+def test_notes_name_what_was_left_at_its_default(talking_chart: Path, tmp_path: Path) -> None:
+    told = notes(talking_chart)
+    assert "exec deploy/sync-enrolment-reconciliation-bridge -- python -m commands check" in told
+    assert "port-forward deploy/sync-enrolment-reconciliation-flower 5555" in told
+    assert re.findall(r"^Not given: ([\w.-]+),", told, re.MULTILINE) == [
+        "env", "kafka.broker-servers", "lms-cassandra.host", "redis.host", "celery.broker.url",
+    ]  # fmt: skip
+    file = tmp_path / "values.yaml"
+    given = {
+        "config": {"env": "prod", "kafka.broker-servers": "k:9092", "lms-cassandra.host": "c"},
+        "global": {"redis": {"host": "r"}},
+        "existingSecrets": {"celery.broker.url": {"name": "a", "key": "b"}},
+        "flower": {"enabled": False},
+    }
+    file.write_text(yaml.safe_dump(given), encoding="utf-8")
+    silent = notes(talking_chart, "--values", str(file))
+    assert "Not given" not in silent
+    assert "port-forward" not in silent

@@ -19,3 +19,8 @@ ports:
     containerPort: {{ include "enrolment-reconciliation.port" . }}
 {{ include "enrolment-reconciliation.probes" .root }}
 {{- end -}}
+
+{{- /* A Deployment's strategy. Kubernetes takes rollingUpdate, which the chart's values hold, with that type alone. */ -}}
+{{- define "enrolment-reconciliation.strategy" -}}
+{{- toYaml (eq .type "Recreate" | ternary (omit . "rollingUpdate") .) -}}
+{{- end -}}
