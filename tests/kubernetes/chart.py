@@ -54,6 +54,11 @@ EVERYTHING: dict[str, Any] = {
     "serviceMonitor": {"enabled": True, "labels": {"release": "monitoring"}},
     "networkPolicy": {"enabled": True, "egress": [{"to": [{"namespaceSelector": {}}]}]},
 }
+#: The same with the other way to scale.
+BY_PENDING: dict[str, Any] = {
+    **EVERYTHING,
+    "worker": {"autoscaling": {"enabled": True, "by": "pending", "pending": {"authenticationRef": {"name": "a"}}}},
+}
 
 
 class Refused(Exception):
