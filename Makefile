@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help venv stack stack-down stack-clean demo demo-stop test test-browser test-alerts flower-picture soak fuzz bench
-.PHONY: settings audit bill-of-materials lint types imports
+.PHONY: test-kubernetes settings audit bill-of-materials lint types imports
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-alerts: ## Check the alert rules with Prometheus' promtool, which must be i
 	@promtool check rules deploy/prometheus/alerts.yml
 	@promtool test rules deploy/prometheus/alerts_test.yml
 
+test-kubernetes: $(READY) ## Render the Helm chart with helm, which must be installed
+	@$(BIN)/pytest -n $(JOBS) tests/kubernetes $(ARGS)
+
 flower-picture: $(READY) ## Take the picture of docs/flower.md
 	@$(BIN)/python -m tests.browser.picture docs/images/flower-tasks.png
 
@@ -68,7 +71,7 @@ fuzz: $(READY) ## Sort a million made-up records as the bridge does (COUNT=… S
 bench: $(READY) ## Measure it against a bare loop over the drivers (ARGS="--workers 1 --workers 2 --json bench.json")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-settings: $(READY) ## Write docs/settings.md and README's table from the catalogue
+settings: $(READY) ## Write docs/settings.md, README's table and the chart's list from the catalogue
 	@$(BIN)/python -m reconciliation.settings_reference
 
 audit: $(READY) ## Say what is known against the locked packages (AUDIT_DATABASE=all.zip: without a network)

@@ -1,10 +1,12 @@
-"""Makes docs/settings.md, and the table in README.md, from the catalogue of settings: `make settings`."""
+"""Makes docs/settings.md, the table in README.md and the Helm chart's list from the catalogue: `make settings`."""
 
+import json
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
 from reconciliation.settings import Settings, allowed, documented
+from reconciliation.settings_kinds import FILE
 from reconciliation.settings_sources import environment_variable
 
 _MARK = "<!-- settings: made by `make settings` -->\n"
@@ -104,6 +106,22 @@ def embedded(readme: str) -> str:
     return before + _MARK + "\n" + table() + "\n" + end + after
 
 
+def chart_list() -> str:
+    """Write what the Helm chart has to know: every spelling of a setting and whether it is plain, a secret or a file.
+
+    JSON with a line break at its end.
+    """
+    kinds = {name: _kind(field) for field in Settings.model_fields.values() for name in documented(field).names}
+    return json.dumps(kinds, indent=2) + "\n"
+
+
+def _kind(field: FieldInfo) -> str:
+    if documented(field).secret:
+        return "secret"
+    return "file" if FILE in field.metadata else "plain"
+
+
 if __name__ == "__main__":
     Path("docs/settings.md").write_text(reference(), encoding="utf-8")
     Path("README.md").write_text(embedded(Path("README.md").read_text(encoding="utf-8")), encoding="utf-8")
+    Path("deploy/helm/enrolment-reconciliation/settings.json").write_text(chart_list(), encoding="utf-8")

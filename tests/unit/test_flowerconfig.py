@@ -47,14 +47,41 @@ def test_an_operator_may_open_it(tmp_path: Path, variables: dict[str, str], argu
     assert listening(tmp_path, variables, *arguments) == ["0.0.0.0"]  # noqa: S104 - as above
 
 
-def test_columns_come_from_the_variable_where_it_is_set() -> None:
-    told = subprocess.run(
-        ["python3", "-c", "import flowerconfig; print(flowerconfig.tasks_columns)"],
+def read_option(name: str, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Have the file read and print one of its options."""
+    return subprocess.run(
+        ["python3", "-c", f"import flowerconfig; print(flowerconfig.{name})"],
         cwd=Path(__file__).parents[2],
-        env={"PATH": os.environ["PATH"], "FLOWER_TASKS_COLUMNS": "uuid,state"},
+        env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,
         text=True,
         timeout=60,
-        check=True,
+        check=False,
     )
-    assert told.stdout == "uuid,state\n"
+
+
+def test_columns_come_from_the_variable_where_it_is_set() -> None:
+    assert read_option("tasks_columns", {"FLOWER_TASKS_COLUMNS": "uuid,state"}).stdout == "uuid,state\n"
+
+
+def test_a_password_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text("operator:pass word\n", encoding="utf-8")
+    assert read_option("basic_auth", {"FLOWER_BASIC_AUTH_FILE": str(file)}).stdout == "operator:pass word\n"
+
+
+def test_a_password_s_file_that_is_of_no_use_ends_the_start(tmp_path: Path) -> None:
+    empty, binary = tmp_path / "empty", tmp_path / "binary"
+    empty.write_text("\n", encoding="utf-8")
+    binary.write_bytes(b"secret\xff")
+    for file, reason in ((empty, "it is empty"), (binary, "it is not UTF-8"), (tmp_path / "no", "No such file")):
+        ended = read_option("basic_auth", {"FLOWER_BASIC_AUTH_FILE": str(file)})
+        assert ended.returncode == 1
+        [line] = ended.stderr.splitlines()
+        assert line.startswith(f"FLOWER_BASIC_AUTH_FILE: can't read {file}: {reason}")
+        assert "secret" not in line
+
+
+def test_a_password_is_given_in_one_place(tmp_path: Path) -> None:
+    ended = read_option("basic_auth", {"FLOWER_BASIC_AUTH_FILE": str(tmp_path), "FLOWER_BASIC_AUTH": "a:b"})
+    assert (ended.returncode, "both" in ended.stderr) == (1, True)
