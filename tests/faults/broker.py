@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from tests.faults.rabbitmq_queue import RabbitMqQueue
+from tests.faults.rabbitmq_queue import RabbitMqQueue, queue_exists
 from tests.support.installation import Installation
 from tests.support.run import is_rabbitmq
 
@@ -31,6 +31,13 @@ class BrokerQueue(Protocol):
 def queue_of(site: Installation) -> BrokerQueue:
     """Give the queue of an environment, whichever broker it has."""
     return RabbitMqQueue(site) if is_rabbitmq() else RedisQueue(site)
+
+
+def queues_named(site: Installation, name: str) -> list[str]:
+    """List the queues that an environment has by this name."""
+    if is_rabbitmq():
+        return [name] if queue_exists(site.settings["CELERY_BROKER_URL"], name) else []
+    return [key.decode() for key in site.redis.scan_iter(f"*{site.group_id}*{name}*", count=1000)]
 
 
 class RedisQueue:

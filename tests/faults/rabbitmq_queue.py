@@ -53,6 +53,16 @@ class RabbitMqQueue:
                 ours.basic_publish_confirm(_made(json.loads(message)), routing_key=self._name, timeout=20)
 
 
+def queue_exists(url: str, name: str) -> bool:
+    """Whether there is a queue of this name."""
+    with channel(url) as ours:
+        try:
+            ours.queue_declare(name, passive=True)
+        except NotFound:
+            return False
+    return True
+
+
 def _told(message: Any) -> bytes:
     properties = {name: message.properties[name] for name in _PROPERTIES if name in message.properties}
     body = message.body.encode() if isinstance(message.body, str) else message.body
