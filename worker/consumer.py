@@ -8,10 +8,12 @@ What a message was about stands in the ledger, so nothing is lost with it.
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import structlog
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
 
 from ledger.messages import RECONCILE_TASK
@@ -75,7 +77,11 @@ class TolerantConsumer(Consumer):
             log.error("the broker refuses our queue", error=str(exc), what_to_do=MADE_OTHERWISE)
             # Celery would be back at once
             STOPPING.wait(_REFUSED_PAUSE)
-        super().on_connection_error_after_connected(exc)
+        with warnings.catch_warnings():
+            # about what celeryconfig.py sets; a filter of the whole process would be Celery's in the end (celery/app/
+            # log.py, Logging.setup)
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
 
     def create_task_handler(self, *arguments: Any, **named: Any) -> Callable[[Any], Any]:
         """Give what handles each message that comes."""
