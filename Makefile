@@ -53,7 +53,7 @@ test-browser: $(READY) ## Look at Flower's pages in a headless Chromium, which m
 	@$(BIN)/pytest tests/browser $(ARGS)
 
 test-rabbitmq: $(READY) ## Run the tests of the broker with RabbitMQ, which must be installed
-	@$(BIN)/python -m tests.faults.rabbitmq $(ARGS)
+	@$(BIN)/python -m tests.faults.rabbitmq -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-alerts: ## Check the alert rules with Prometheus' promtool, which must be installed
 	@promtool check rules deploy/prometheus/alerts.yml

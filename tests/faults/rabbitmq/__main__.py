@@ -31,7 +31,7 @@ CHOSEN = (
     "tests/faults/test_health.py",
     "tests/faults/test_soak.py::test_a_short_soak_ends_well_and_says_so",
     "tests/integration/test_clicks_and_ids.py",
-    "tests/integration/test_recovery.py",
+    "tests/integration/test_recovery.py::test_redis_may_be_away_for_a_while",
     "tests/integration/test_ledger_commands.py",
     "tests/integration/test_metrics.py::test_gauges_show_what_is_the_case",
     "tests/integration/test_metrics.py::test_what_waits_shows_while_nobody_works",
@@ -62,6 +62,10 @@ LEFT_OUT = {
     "tests/faults/test_servers.py::test_redis_forgets_between_a_completion_and_its_events": _NO_BROKER,
     "tests/faults/test_servers.py::test_attempts_that_fail_while_redis_refuses_writes_go_on_later": _NO_BROKER,
     "tests/faults/test_servers.py::test_what_was_overdue_in_an_outage_comes_back_at_a_rate": _NO_BROKER,
+    "tests/faults/test_poison.py::test_a_request_that_hangs_is_ended_by_the_limit[processes]": _ONE_IS_ENOUGH,
+    "tests/faults/test_poison.py::test_what_an_attempt_in_its_own_process_counts_and_times_arrives": _NO_BROKER,
+    "tests/faults/test_poison.py::test_poison_of_every_kind_together_hurts_nobody_else": _ONE_IS_ENOUGH,
+    "tests/faults/test_revoked.py::test_a_revoked_request_whose_completion_is_owed_is_announced": _ONE_IS_ENOUGH,
     **{
         f"{_OF_A_SERVER}[{fault}]": _NO_BROKER
         for fault in (
@@ -78,10 +82,6 @@ LEFT_OUT = {
         f"{_OF_A_WAKING_WORKER}[{step}]": _ONE_IS_ENOUGH
         for step in ("before the debts", "before the enrolments", "before the settlement")
     },
-    "tests/integration/test_recovery.py::test_cassandra_may_be_away_for_a_while": _NO_BROKER,
-    "tests/integration/test_recovery.py::test_a_worker_ends_in_time_though_redis_hangs": (
-        "Redis as the broker; a RabbitMQ that hangs is in tests/faults/rabbitmq/test_outages.py"
-    ),
     "tests/integration/test_ledger_commands.py::test_a_server_that_is_away_ends_a_command_with_one_line": (
         "Redis as the broker, and a RabbitMQ that is silent, which `make test` has"
     ),
