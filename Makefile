@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv stack stack-down stack-clean demo demo-stop test test-browser test-alerts flower-picture soak fuzz bench
-.PHONY: test-kubernetes settings audit bill-of-materials lint types imports
+.PHONY: help venv stack stack-down stack-clean demo demo-stop test test-browser test-rabbitmq test-kubernetes
+.PHONY: test-alerts flower-picture soak fuzz bench settings audit bill-of-materials lint types imports
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test: $(READY) ## Run every test (ARGS="…" is passed to pytest, JOBS=… proce
 
 test-browser: $(READY) ## Look at Flower's pages in a headless Chromium, which must be installed
 	@$(BIN)/pytest tests/browser $(ARGS)
+
+test-rabbitmq: $(READY) ## Run the tests of the broker with RabbitMQ, which must be installed
+	@$(BIN)/python -m tests.faults.rabbitmq -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-alerts: ## Check the alert rules with Prometheus' promtool, which must be installed
 	@promtool check rules deploy/prometheus/alerts.yml

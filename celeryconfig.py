@@ -7,10 +7,13 @@ import os
 import sys
 from typing import NoReturn
 
+from kombu import Exchange, Queue
+
 from ledger.messages import RECONCILE_TASK
 from reconciliation.broker_options import broker_options
 from reconciliation.errors import SettingsError
 from reconciliation.settings import process_settings
+from reconciliation.settings_urls import is_amqp_url
 
 
 def _refuse(line: object) -> NoReturn:
@@ -34,9 +37,18 @@ _broker = broker_options(_settings)
 broker_url = broker_read_url = broker_write_url = _broker.url
 if _broker.use_ssl is not None:
     broker_use_ssl = _broker.use_ssl
-# the queue carries the consumer group's name, and so do the broker's own keys below: two environments on one Redis
+# the queue carries the consumer group's name, and so do the broker's own keys below: two environments on one broker
 # never see each other's work
 task_default_queue = _settings.kafka_group_id
+# all queues are made here, and in no other way
+task_queues = [
+    Queue(name, Exchange(name), routing_key=name, queue_arguments=_broker.queue) for name in (task_default_queue,)
+]
+task_create_missing_queues = False
+# where one vhost has several environments, Redis' keys being apart already
+if is_amqp_url(_broker.url):
+    control_exchange = f"{_settings.kafka_group_id}.control"
+    event_exchange = f"{_settings.kafka_group_id}.events"
 # the task, and what happens around a worker's life; loaded by workers and by Flower (flower/app.py, Flower.__init__),
 # where nothing of it runs, but not by the bridge
 imports = ("tasks.reconcile", "tasks.revocation", "worker.signals")
@@ -76,6 +88,8 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_channel_error_retry = True
 broker_connection_timeout = _settings.redis_timeout
+# RabbitMQ alone: a worker takes one that is silent for twice as long for gone, and the other way round (seconds)
+broker_heartbeat = 30
 broker_transport_options = _broker.transport
 # the bridge tries again by itself, and polls Kafka meanwhile
 task_publish_retry = False

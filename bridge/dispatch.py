@@ -1,7 +1,7 @@
 """Sends tickets to the workers through Celery, as a producer only: no task is loaded here."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from celery import Celery
@@ -10,6 +10,7 @@ from kombu.exceptions import KombuError
 
 from ledger.entries import Swept, Ticket
 from ledger.messages import RECONCILE_TASK, encode_message, summary
+from reconciliation.broker_options import MADE_OTHERWISE, made_otherwise
 from reconciliation.redis_options import remedy
 
 log = structlog.get_logger(__name__)
@@ -17,6 +18,9 @@ log = structlog.get_logger(__name__)
 #: Without a limit kombu tries for ever to connect (kombu/connection.py, Connection.default_channel); one retry is
 #: enough to reach the second of two brokers, and the bridge itself tries again later.
 CONNECT_ONCE = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0, "interval_max": 0.1}
+
+#: How RabbitMQ's client tells that a message waits behind others until memory or disk is free again.
+_BLOCKED = "it takes no messages for now, since it has too little memory or disk left (rabbitmqctl status, Alarms)"
 
 _LOGIN = "user and password in celery.broker.url (CELERY_BROKER_URL)"
 _TLS = "celery.broker.url (CELERY_BROKER_URL) and celery.broker.ssl.ca.location (CELERY_BROKER_SSL_CA_LOCATION)"
@@ -51,6 +55,7 @@ class Dispatcher:
         self._group_size = group_size
         self._connection: Connection | None = None
         self._producer: Producer | None = None
+        self._is_blocked = False
         self._errors: tuple[type[BaseException], ...] = (KombuError, OSError)
 
     def send(self, tickets: Sequence[Ticket]) -> None:
@@ -67,12 +72,7 @@ class Dispatcher:
 
     def close(self) -> None:
         """Close the connection."""
-        connection, self._connection, self._producer = self._connection, None, None
-        if connection is not None:
-            try:
-                connection.close()
-            except (KombuError, OSError) as error:
-                log.debug("closing the broker's connection failed", error=str(error))
+        self._drop(Connection.close)
 
     def _send_group(self, tickets: Sequence[Ticket]) -> None:
         held = self._producer is not None
@@ -83,6 +83,15 @@ class Dispatcher:
                 raise
             # a connection that was held may just have been closed by the other side while nothing was sent
             self._publish(tickets)
+
+    def _drop(self, end: Callable[[Connection], None]) -> None:
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            try:
+                # whom RabbitMQ has blocked it does not hear
+                (Connection.collect if self._is_blocked else end)(connection)
+            except self._errors as error:
+                log.debug("closing the broker's connection failed", error=str(error))
 
     def _publish(self, tickets: Sequence[Ticket]) -> None:
         described = summary(tickets)
@@ -99,19 +108,40 @@ class Dispatcher:
                 producer=producer,
                 retry=False,
                 ignore_result=True,
+                # RabbitMQ's word that it has the message, in seconds
+                confirm_timeout=self._app.conf.broker_connection_timeout,
             )
         except self._errors as error:
-            self.close()
-            raise BrokerUnavailable(remedy(error, _LOGIN, _TLS)) from error
+            reason = self._reason(error)
+            # nothing is asked of a broker any more that may hang
+            self._drop(Connection.collect)
+            raise BrokerUnavailable(reason) from error
+
+    def _reason(self, error: BaseException) -> str:
+        told = remedy(error, _LOGIN, _TLS)
+        if made_otherwise(error):
+            return f"{told}; {MADE_OTHERWISE}"
+        return f"{told}: {_BLOCKED}" if self._is_blocked else told
 
     def _open(self) -> Producer:
         if self._producer is None:
-            self._connection = self._app.connection_for_write(transport_options=CONNECT_ONCE)
+            self._is_blocked = False
+            # Redis' transport knows none of these. A worker's events are not confirmed: each would hold up its loop.
+            confirmed = {"confirm_publish": True, "on_blocked": self._blocked, "on_unblocked": self._unblocked}
+            self._connection = self._app.connection_for_write(transport_options={**CONNECT_ONCE, **confirmed})
             self._errors = (
                 KombuError,
                 OSError,
                 *self._connection.connection_errors,
                 *self._connection.channel_errors,
+                # among them a message that RabbitMQ refused
+                *self._connection.recoverable_connection_errors,
             )
             self._producer = self._app.amqp.Producer(self._connection)
         return self._producer
+
+    def _blocked(self, _reason: str) -> None:
+        self._is_blocked = True
+
+    def _unblocked(self) -> None:
+        self._is_blocked = False

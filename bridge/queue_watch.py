@@ -63,10 +63,7 @@ class QueueWatch:
 
     def _open(self) -> Connection:
         if self._connection is None:
-            # RabbitMQ's client has no limit of its own (amqp/connection.py, Connection.__init__)
-            limit = self._app.conf.broker_connection_timeout
-            options = {**CONNECT_ONCE, "read_timeout": limit, "write_timeout": limit}
-            self._connection = self._app.connection_for_read(transport_options=options)
+            self._connection = self._app.connection_for_read(transport_options=CONNECT_ONCE)
         return self._connection
 
     def _disconnect(self) -> None:

@@ -36,7 +36,7 @@ class BrokerQueue:
 @contextmanager
 def open_queue(name: str, timeout: float) -> Iterator[BrokerQueue]:
     """Give Celery's queue of this name, which answers within `timeout` seconds; it asks its server nothing yet."""
-    # Redis has its limits from celeryconfig.py; py-amqp waits for ever unless it is told (amqp/connection.py)
+    # Redis keeps to its limits from celeryconfig.py
     limits = {"read_timeout": timeout, "write_timeout": timeout}
     with make_app().connection_for_read(transport_options={**CONNECT_ONCE, **limits}) as connection:
         yield BrokerQueue(connection, name)

@@ -18,6 +18,7 @@ def main() -> None:
 
     DEVSTACK_KAFKA_PORT, DEVSTACK_CASSANDRA_PORT and DEVSTACK_REDIS_PORT move the ports (19092, 19042, 16379),
     DEVSTACK_DIR the data (.devstack/), DEVSTACK_CACHE the packages (.cache/devstack/).
+    DEVSTACK_RABBITMQ_PORT=… starts a RabbitMQ there, too, where one is installed.
     """
 
 

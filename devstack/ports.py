@@ -43,15 +43,23 @@ class Ports:
         Raises DevstackError for a value that is no port number.
         """
         chosen = asdict(cls())
-        for server in chosen:
-            name = f"DEVSTACK_{server.upper()}_PORT"
-            text = environment.get(name, "").strip()
-            if not text:
-                continue
-            if not text.isdecimal() or not 0 < int(text) <= 65535:  # noqa: PLR2004 - the highest TCP port
-                raise DevstackError(server, f"{name} is {text!r}, not a port number", f"Set {name} to 1 to 65535.")
-            chosen[server] = int(text)
+        for server, usual in chosen.items():
+            chosen[server] = port_of(server, environment) or usual
         return cls(**chosen)
+
+
+def port_of(server: str, environment: Mapping[str, str]) -> int | None:
+    """Return the port that DEVSTACK_…_PORT gives this server, None where it is not set.
+
+    Raises DevstackError for a value that is no port number.
+    """
+    name = f"DEVSTACK_{server.upper()}_PORT"
+    text = environment.get(name, "").strip()
+    if not text:
+        return None
+    if not text.isdecimal() or not 0 < int(text) <= 65535:  # noqa: PLR2004 - the highest TCP port
+        raise DevstackError(server, f"{name} is {text!r}, not a port number", f"Set {name} to 1 to 65535.")
+    return int(text)
 
 
 def is_free(port: int) -> bool:

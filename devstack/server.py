@@ -1,4 +1,4 @@
-"""What the three servers have in common: start, wait until a real request is answered, fault, end."""
+"""What the servers have in common: start, wait until a real request is answered, fault, end."""
 
 import signal
 import threading
@@ -35,7 +35,7 @@ class Place:
     security: Security | None = None
 
 
-def _unheard(_message: str) -> None:
+def unheard(_message: str) -> None:
     """Take a step's report where nobody listens."""
 
 
@@ -80,7 +80,7 @@ class Server(ABC):
             return False
         return True
 
-    def start(self, report: Callable[[str], None] = _unheard, cancelled: threading.Event | None = None) -> None:
+    def start(self, report: Callable[[str], None] = unheard, cancelled: threading.Event | None = None) -> None:
         """Start the server, which must not run, and return when it has answered a real request.
 
         `report` is told of each step. `cancelled`, once set, ends the waiting with StartCancelledError. Raises

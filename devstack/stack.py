@@ -13,7 +13,8 @@ from pathlib import Path
 from devstack.cassandra import CassandraServer
 from devstack.errors import DevstackError, StartCancelledError
 from devstack.kafka import KafkaServer
-from devstack.ports import HOST, Ports
+from devstack.ports import HOST, Ports, port_of
+from devstack.rabbitmq import RabbitMqServer
 from devstack.redis import RedisServer
 from devstack.schema import DEFAULT_KEYSPACE, create_keyspace
 from devstack.security import Security
@@ -49,7 +50,7 @@ class Stack:
     `environment` is what the topics are made for, `keyspace` what the tables are made in; `cache` holds the packages
     that all stacks share (default: DEVSTACK_CACHE, else .cache/devstack of the repository). `sync_every_write` False
     lets Cassandra acknowledge writes before they are on disk, as installations do. `security` makes all three ask for
-    a user.
+    a user. With `rabbitmq_port` a RabbitMQ joins them, "rabbitmq", which must be installed (devstack/rabbitmq.py).
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Stack:
         cache: Path | None = None,
         sync_every_write: bool = True,
         security: Security | None = None,
+        rabbitmq_port: int | None = None,
     ) -> None:
         if cache is None:
             cache = Path(os.environ.get("DEVSTACK_CACHE") or project_folder() / ".cache" / "devstack")
@@ -72,7 +74,9 @@ class Stack:
         self._security = security
         place = Place(self.directory, cache.absolute(), self.ports, security)
         self._cassandra = CassandraServer(place, sync_every_write=sync_every_write)
-        servers = (KafkaServer(place), self._cassandra, RedisServer(place))
+        servers: list[Server] = [KafkaServer(place), self._cassandra, RedisServer(place)]
+        if rabbitmq_port is not None:
+            servers.append(RabbitMqServer(place, rabbitmq_port))
         self.servers: dict[str, Server] = {server.name: server for server in servers}
 
     @classmethod
@@ -83,14 +87,15 @@ class Stack:
             Ports.from_environment(environment),
             environment=environment.get("ENV", "").strip() or "local",
             keyspace=environment.get("LMS_CASSANDRA_KEYSPACE") or DEFAULT_KEYSPACE,
+            rabbitmq_port=port_of(RabbitMqServer.name, environment),
         )
 
     def server(self, name: str) -> Server:
-        """Return the server called "kafka", "cassandra" or "redis", for faults and for its pid."""
+        """Return the server called "kafka", "cassandra", "redis" or "rabbitmq", for faults and for its pid."""
         return self.servers[name]
 
     def up(self, report: Report = _unheard) -> None:
-        """Start what does not answer, side by side, and return when all three have answered a real request.
+        """Start what does not answer, side by side, and return when all have answered a real request.
 
         Topics and tables are there then. Raises DevstackError when a server can't be had; whatever this call started
         is ended by then, and what ran before goes on.
@@ -116,7 +121,7 @@ class Stack:
                 raise
 
     def down(self, report: Report = _unheard, *, delete: bool = False) -> None:
-        """End all three servers and wait until they are gone. Their data stays, unless `delete` is set."""
+        """End all servers and wait until they are gone. Their data stays, unless `delete` is set."""
         if not self.directory.is_dir():
             return
         with self._turn():
@@ -164,7 +169,7 @@ class Stack:
             try:
                 problems = [problem for future in waiting if (problem := future.exception())]
             except BaseException:
-                # Ctrl-C: the pool's end waits for the three threads, which leave as soon as they see this.
+                # Ctrl-C: the pool's end waits for the threads, which leave as soon as they see this.
                 cancelled.set()
                 raise
         real = [problem for problem in problems if not isinstance(problem, StartCancelledError)]

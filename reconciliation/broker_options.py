@@ -12,14 +12,22 @@ from reconciliation.settings_urls import is_redis_url, is_sentinel_url, is_tls_u
 # (kombu/transport/redis.py, QoS.append), so it is far above anything a group can take.
 _VISIBILITY_SECONDS = 3600
 
+# A message that came back so often, since workers ended over it or lost their connection, is thrown away: its requests
+# stand in the ledger. RabbitMQ 4 has a limit by itself, 3 has none. It can't be changed where the queue exists.
+_DELIVERY_LIMIT = 5
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerOptions:
-    """Celery's broker_url, broker_use_ssl and broker_transport_options; passwords are in the first and the last."""
+    """Celery's broker_url, broker_use_ssl and broker_transport_options; passwords are in the first and the last.
+
+    `queue` is what each queue is declared with, beside its name; None where the broker takes nothing.
+    """
 
     url: str = field(repr=False)
     use_ssl: dict[str, Any] | None
     transport: dict[str, Any] = field(repr=False)
+    queue: dict[str, Any] | None = None
 
 
 def broker_options(settings: Settings) -> BrokerOptions:
@@ -34,7 +42,30 @@ def broker_options(settings: Settings) -> BrokerOptions:
         return BrokerOptions(url, _sentinel_tls(settings), _redis_transport(settings) | _sentinel_transport(settings))
     if is_redis_url(url):
         return BrokerOptions(without_query(url), _redis_tls(url), _redis_transport(settings))
-    return BrokerOptions(url, _amqp_tls(settings) if is_tls_url(url) else None, {"confirm_publish": True})
+    tls = _amqp_tls(settings) if is_tls_url(url) else None
+    return BrokerOptions(url, tls, _amqp_transport(settings), _quorum_queue())
+
+
+def made_otherwise(error: BaseException) -> bool:
+    """Say whether RabbitMQ refuses our queue since one of its name was made with other arguments."""
+    return "PRECONDITION_FAILED" in str(error) and "inequivalent arg" in str(error)
+
+
+#: What to do about it.
+MADE_OTHERWISE = (
+    "delete the queue (`rabbitmqctl delete_queue NAME`) and it is made as it must be; the requests of its messages are "
+    "in the ledger and are sent again; see docs/rabbitmq.md"
+)
+
+
+def _quorum_queue() -> dict[str, Any]:
+    # written to disk by most of the cluster's nodes before a message counts as sent
+    return {"x-queue-type": "quorum", "x-delivery-limit": _DELIVERY_LIMIT}
+
+
+def _amqp_transport(settings: Settings) -> dict[str, Any]:
+    # by default its client waits for ever, for an answer and for room to write (amqp/transport.py, _init_socket)
+    return {"read_timeout": settings.redis_timeout, "write_timeout": settings.redis_timeout}
 
 
 def _redis_tls(url: str) -> dict[str, Any] | None:

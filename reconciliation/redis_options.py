@@ -35,8 +35,9 @@ _REFUSALS = (
     "AUTH called",
     "invalid username-password",
     "Authentication required",
-    # RabbitMQ's
+    # RabbitMQ's, the second for a vhost that is not there or not the user's
     "ACCESS_REFUSED",
+    "NOT_ALLOWED",
 )
 
 

@@ -22,7 +22,9 @@ class RedisSettings(BaseSettings):
         Documented("redis.database.relationCache.id", "The relation cache's database there."),
     ] = 10
     redis_timeout: Annotated[
-        float, kind.seconds(0.1, 600), Documented("redis.timeout", "How long a call to Redis may take.")
+        float,
+        kind.seconds(0.1, 600),
+        Documented("redis.timeout", "How long a call to Redis, or to Celery's broker, may take."),
     ] = 5.0
     redis_username: Annotated[
         str | None,

@@ -119,6 +119,11 @@ def is_sentinel_url(url: str) -> bool:
     return urlsplit(url).scheme == _SENTINEL
 
 
+def is_amqp_url(url: str) -> bool:
+    """Whether a broker's URL names RabbitMQ."""
+    return urlsplit(url).scheme in _AMQP_SCHEMES
+
+
 def is_tls_url(url: str) -> bool:
     """Whether the scheme of a broker's URL asks for TLS by itself."""
     return urlsplit(url).scheme in {"rediss", "amqps"}

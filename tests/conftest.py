@@ -2,7 +2,8 @@
 
 TEST_KAFKA_PORT, TEST_CASSANDRA_PORT and TEST_REDIS_PORT move it, so that several runs can go side by side; the
 processes that share one run's files (pytest -n) have a stack each, on the ports that follow. KEEP_STACK=1 leaves it
-running and uses it again, which spares local runs the start. A server that can't be had fails the tests.
+running and uses it again, which spares local runs the start. TEST_BROKER=rabbitmq has Celery use a RabbitMQ on
+TEST_RABBITMQ_PORT. A server that can't be had fails the tests.
 What the product's processes wrote is shown when a test fails.
 """
 
@@ -22,15 +23,14 @@ from devstack.ports import HOST, Ports
 from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
+from tests.support.run import ROOT, stack_of_this_run
 
 # How long an example takes says how busy the machine is, and is no reason to fail.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("untimed")
 
-ROOT = Path(__file__).resolve().parent.parent
 # Names the number from which a run's random faults are drawn.
 RUN_SEED = "FAULT_SEED"
-DEFAULT_PORTS = Ports(kafka=29092, cassandra=29042, redis=26379)
 
 MakeKeyspace = Callable[[AggregateLayout], str]
 MakeEnvironment = Callable[[], str]
@@ -47,17 +47,6 @@ def pytest_configure() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"{RUN_SEED}={os.environ[RUN_SEED]}")
-
-
-def ports_of_this_run() -> Ports:
-    """Where this run's servers listen."""
-    # pytest-xdist calls its processes gw0, gw1, …
-    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return Ports(
-        kafka=int(os.environ.get("TEST_KAFKA_PORT") or DEFAULT_PORTS.kafka) + process,
-        cassandra=int(os.environ.get("TEST_CASSANDRA_PORT") or DEFAULT_PORTS.cassandra) + process,
-        redis=int(os.environ.get("TEST_REDIS_PORT") or DEFAULT_PORTS.redis) + process,
-    )
 
 
 def is_kept() -> bool:
@@ -84,10 +73,8 @@ def ours_alone(file: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The tests' own running servers. A test that harms one brings it back before it ends."""
-    ports = ports_of_this_run()
-    moved = "" if ports == DEFAULT_PORTS else f"-{ports.kafka}-{ports.cassandra}-{ports.redis}"
-    servers = Stack(ROOT / f".devstack-test{moved}", ports)
-    with ours_alone(ROOT / ".cache" / f"devstack-test{moved}.lock"):
+    servers = stack_of_this_run()
+    with ours_alone(ROOT / ".cache" / f"{servers.directory.name.removeprefix('.')}.lock"):
         if not is_kept():
             # What an interrupted run left behind.
             servers.down(delete=True)

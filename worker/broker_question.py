@@ -45,7 +45,10 @@ class BrokerQuestion:
 
     def _ask_amqp(self) -> bool:
         options = broker_options(self._settings)
-        connection = Connection(options.url, connect_timeout=self._limit, ssl=options.use_ssl or False)
+        limits = {"read_timeout": self._limit, "write_timeout": self._limit}
+        connection = Connection(
+            options.url, connect_timeout=self._limit, ssl=options.use_ssl or False, transport_options=limits
+        )
         errors: tuple[type[BaseException], ...] = (KombuError, OSError, *connection.connection_errors)
         try:
             connection.connect()

@@ -8,13 +8,17 @@ What a message was about stands in the ledger, so nothing is lost with it.
 """
 
 import time
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
 
 from ledger.messages import RECONCILE_TASK
+from reconciliation.broker_options import MADE_OTHERWISE, made_otherwise
+from worker.connections import STOPPING
 from worker.health import BEAT_INTERVAL, CeleryLoop, serve
 
 log = structlog.get_logger(__name__)
@@ -23,6 +27,12 @@ log = structlog.get_logger(__name__)
 LARGEST_BODY = 256 * 1024
 #: The longest header that is read, in characters. Flower shows some of them.
 LONGEST_HEADER = 1024
+
+#: How long until a queue that was refused is asked for again, in seconds.
+_REFUSED_PAUSE = 5.0
+
+# Celery adds it where queues are quorum queues.
+_DELAYS = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 
 # Headers by which a message would have Celery wait with it, throw it away, show it as another task or send further ones
 # (the last four: a request's headers and what its body embeds are one, celery/app/trace.py, fast_trace_task).
@@ -35,6 +45,11 @@ _USED_PROPERTIES = ("correlation_id", "reply_to", "priority")
 
 class TolerantConsumer(Consumer):
     """Says that it turns, and throws away messages that are not as the bridge makes them."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type, misc] # the stubs have a variable there
+        """Celery's steps without the one that makes 28 exchanges and queues for delays, which we never ask for."""
+
+        default_steps: ClassVar[list[str]] = [it for it in Consumer.Blueprint.default_steps if it != _DELAYS]
 
     connection_errors: tuple[type[BaseException], ...]
     hub: Any
@@ -55,6 +70,18 @@ class TolerantConsumer(Consumer):
         """Do what the loop does at each turn where it is no event loop (celery/worker/loops.py, synloop)."""
         super().perform_pending_operations()
         self._turned()
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Tell of a queue that must be deleted first, and then try again as after any error of the connection."""
+        if made_otherwise(exc):
+            log.error("the broker refuses our queue", error=str(exc), what_to_do=MADE_OTHERWISE)
+            # Celery would be back at once
+            STOPPING.wait(_REFUSED_PAUSE)
+        with warnings.catch_warnings():
+            # about what celeryconfig.py sets; a filter of the whole process would be Celery's in the end (celery/app/
+            # log.py, Logging.setup)
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
 
     def create_task_handler(self, *arguments: Any, **named: Any) -> Callable[[Any], Any]:
         """Give what handles each message that comes."""

@@ -4,14 +4,12 @@ import gc
 import os
 import sys
 import threading
-import warnings
 from contextlib import suppress
 from typing import Any
 
 import structlog
 from celery import signals
 from celery.concurrency import get_implementation
-from celery.exceptions import CPendingDeprecationWarning
 
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
@@ -36,8 +34,6 @@ def set_up_logging(**_: Any) -> None:
     """Log as the bridge does, from before Celery's first warning on (celery/apps/worker.py, Worker.on_before_init)."""
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, settings.warnings)
-    # told with each loss of the broker about what celeryconfig.py sets (celery/worker/consumer/consumer.py)
-    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 
 @signals.setup_logging.connect

@@ -23,7 +23,7 @@ from reconciliation.errors import LedgerUnavailable, RelationCacheUnavailable
 from reconciliation.redis_options import open_redis, relation_cache_arguments, sentinel_access
 from reconciliation.relation_cache import RelationCache, connect_redis
 from reconciliation.settings import Settings
-from reconciliation.settings_urls import is_redis_url, is_sentinel_url
+from reconciliation.settings_urls import is_amqp_url
 
 _PROBE_COURSE = "enrolment-reconciliation-probe"
 #: How many keys are looked at for one that holds leaf nodes, and how many of them at a time.
@@ -82,10 +82,10 @@ def look_at_broker(app: Celery, settings: Settings, limit: float) -> BrokerSeen:
     Each try may take `limit` seconds, or redis.timeout if less.
     """
     timeout = min(limit, settings.redis_timeout)
-    limits = {**CONNECT_ONCE, "socket_timeout": timeout, "socket_connect_timeout": timeout}
-    url = settings.celery_broker_url
+    is_amqp = is_amqp_url(settings.celery_broker_url)
+    names = ("read_timeout", "write_timeout") if is_amqp else ("socket_timeout", "socket_connect_timeout")
     connection = app.connection_for_write(
-        connect_timeout=timeout, transport_options=limits if is_redis_url(url) or is_sentinel_url(url) else CONNECT_ONCE
+        connect_timeout=timeout, transport_options={**CONNECT_ONCE, **dict.fromkeys(names, timeout)}
     )
     # what its client may raise is known only once it is made
     errors: tuple[type[BaseException], ...] = (
@@ -96,12 +96,27 @@ def look_at_broker(app: Celery, settings: Settings, limit: float) -> BrokerSeen:
     )
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=math.ceil(2 * timeout))
-        return BrokerSeen(messages=queue_length(connection, settings.kafka_group_id))
+        messages = queue_length(connection, settings.kafka_group_id)
+        refused = "" if messages is None or not is_amqp else _refused(app, connection, settings.kafka_group_id)
+        return BrokerSeen(messages=messages, refused=refused)
     except errors as error:
         return BrokerSeen(trouble=words_of(error))
     finally:
         with suppress(*errors):
             connection.close()
+
+
+def _refused(app: Celery, connection: Any, name: str) -> str:
+    """Say why RabbitMQ takes a queue that is there for another one than ours, "" where it doesn't."""
+    channel = connection.channel()
+    try:
+        # changes nothing where there is one
+        app.amqp.queues[name].bind(channel).queue_declare()
+    except connection.channel_errors as error:
+        return brief(words_of(error))
+    finally:
+        channel.close()
+    return ""
 
 
 def look_at_ledger(settings: Settings, limit: float) -> LedgerSeen:

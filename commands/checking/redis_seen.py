@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from commands.checking.findings import Finding, State, named, not_looked_at, unreachable
+from reconciliation.broker_options import MADE_OTHERWISE
 from reconciliation.settings import Settings
 from reconciliation.settings_sources import shown
 
@@ -33,10 +34,14 @@ class RelationsSeen:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSeen:
-    """Celery's broker; `messages` counts those that wait in the queue, None where there is no such queue yet."""
+    """Celery's broker; `messages` counts those that wait in the queue, None where there is no such queue yet.
+
+    `refused` is why RabbitMQ does not take the queue for ours, or "".
+    """
 
     trouble: str = ""
     messages: int | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,12 @@ def judge_broker(settings: Settings, seen: BrokerSeen) -> list[Finding]:
     if seen.trouble:
         away = unreachable(BROKER, "answers", seen.trouble, address, named("celery.broker.url"))
         return [away, *not_looked_at(BROKER, ["queue"], "the broker does not answer")]
+    if seen.refused:
+        told = f"{settings.kafka_group_id}: {seen.refused}"
+        return [
+            Finding(BROKER, "answers", State.OK, address),
+            Finding(BROKER, "queue", State.WRONG, told, MADE_OTHERWISE),
+        ]
     waiting = "not made yet" if seen.messages is None else f"{seen.messages} messages wait"
     return [
         Finding(BROKER, "answers", State.OK, address),

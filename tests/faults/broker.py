@@ -1,17 +1,47 @@
-"""Celery's queue as it lies in Redis, to be looked at and tampered with."""
+"""Celery's queue as it lies in the broker, to be looked at and tampered with."""
 
 import base64
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from tests.faults.rabbitmq_queue import RabbitMqQueue, queue_exists
 from tests.support.installation import Installation
+from tests.support.run import is_rabbitmq
 
 Envelope = dict[str, Any]
 
 
-class BrokerQueue:
+class BrokerQueue(Protocol):
     """The queue of one environment. Messages are given and taken in the order in which workers get them."""
+
+    def __len__(self) -> int:
+        """Count the messages that no worker has taken."""
+
+    def unacknowledged(self) -> int:
+        """How many messages were taken off the queue and are not acknowledged."""
+
+    def messages(self) -> list[bytes]:
+        """Every message on the queue, as Redis' transport writes them; no worker may run."""
+
+    def replace(self, messages: Sequence[bytes]) -> None:
+        """Put these messages in place of all that lie there."""
+
+
+def queue_of(site: Installation) -> BrokerQueue:
+    """Give the queue of an environment, whichever broker it has."""
+    return RabbitMqQueue(site) if is_rabbitmq() else RedisQueue(site)
+
+
+def queues_named(site: Installation, name: str) -> list[str]:
+    """List the queues that an environment has by this name."""
+    if is_rabbitmq():
+        return [name] if queue_exists(site.settings["CELERY_BROKER_URL"], name) else []
+    return [key.decode() for key in site.redis.scan_iter(f"*{site.group_id}*{name}*", count=1000)]
+
+
+class RedisQueue:
+    """The queue as it lies in Redis."""
 
     def __init__(self, site: Installation) -> None:
         self._redis = site.redis
@@ -36,11 +66,6 @@ class BrokerQueue:
             if messages:
                 together.lpush(self._key, *messages)
             together.execute()
-
-    def push_next(self, *messages: bytes) -> None:
-        """Put messages where the next worker that asks takes them."""
-        if messages:
-            self._redis.rpush(self._key, *messages)
 
 
 def ticket_count(message: bytes) -> int:

@@ -12,8 +12,6 @@ from tests.support.processes import Process
 #: The longest that a process or server hangs or stays away, in seconds: past leases, time-outs and sweeps of a site.
 LONGEST = 9.0
 
-_SERVERS = ("redis", "kafka", "cassandra")
-
 
 class Mischief:
     """Does one fault after the other to a site and its servers, and undoes it.
@@ -29,6 +27,7 @@ class Mischief:
     def __init__(self, random: Random, stack: Stack, site: Site, tell: Callable[[str], None]) -> None:
         self._random = random
         self._stack = stack
+        self._servers = tuple(stack.servers)
         self._site = site
         self._tell = tell
         #: How often each server was away, hung, was full or forgot.
@@ -78,14 +77,14 @@ class Mischief:
         self.frozen += 1
 
     def _server_dies(self) -> None:
-        name, seconds = self._random.choice(_SERVERS), self._length()
+        name, seconds = self._random.choice(self._servers), self._length()
         self._tell(f"kill {name}, away for {seconds:.1f} s")
         with away(self._stack, self._site, name):
             self._meanwhile(seconds)
         self.outages[name] += 1
 
     def _server_hangs(self) -> None:
-        name, seconds = self._random.choice(_SERVERS), self._length()
+        name, seconds = self._random.choice(self._servers), self._length()
         self._tell(f"freeze {name} for {seconds:.1f} s")
         with away(self._stack, self._site, name, hangs=True):
             self._meanwhile(seconds)
@@ -93,10 +92,10 @@ class Mischief:
 
     def _all_die(self) -> None:
         seconds = self._length()
-        self._tell(f"kill {', '.join(_SERVERS)} together, away for {seconds:.1f} s")
-        with away(self._stack, self._site, *_SERVERS):
+        self._tell(f"kill {', '.join(self._servers)} together, away for {seconds:.1f} s")
+        with away(self._stack, self._site, *self._servers):
             self._meanwhile(seconds)
-        self.outages.update(_SERVERS)
+        self.outages.update(self._servers)
 
     def _forget(self) -> None:
         self._tell("empty the ledger's database (FLUSHDB)")

@@ -57,7 +57,7 @@ def out_of_memory(site: Site, room: int | None = None) -> Iterator[None]:
 
 
 def forget(site: Site) -> None:
-    """Empty the database of ledger and broker, as FLUSHDB does; the relation sets lie in another."""
+    """Empty the database of the ledger, and of a broker that is Redis, as FLUSHDB does; the relation sets stay."""
     site.redis.flushdb()
 
 
@@ -96,6 +96,8 @@ def _bring_back(stack: Stack, site: Site, name: str, hangs: bool) -> None:
             site.tables.wait_ready()
         case "redis":
             wait_until("our own client finds Redis again", lambda: _pings(site), BACK_LIMIT)
+        case "rabbitmq":
+            pass  # our own clients of it connect anew for each question
         case _:
             raise ValueError(name)
 

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from demo.interrupts import Interrupts
 from devstack.errors import DevstackError
-from devstack.ports import free_ports
+from devstack.ports import free_port, free_ports
 from devstack.report import progress
 from devstack.stack import Stack
 from tests.faults.load import Load
@@ -29,6 +29,8 @@ from tests.faults.poisonous import HARMS, POISON, innocents_and
 from tests.faults.servers import keep, wait_flowing
 from tests.faults.site import Site
 from tests.faults.soak_report import Result, judge, show, write_evidence
+from tests.support.broker import rabbitmq_url
+from tests.support.run import RABBITMQ, is_rabbitmq
 from tests.support.tables import Learner
 
 #: How long the flow may take to go on after a fault, in seconds.
@@ -72,6 +74,9 @@ class Soak:
     def run(self, stack: Stack, logs: Path, minutes: float, workers: int, bridges: int) -> Result:
         """Keep a new site busy under faults for so long, let it settle, and judge what is left behind."""
         settings = {"WORKER_THREADS": "4", **(_POISON_SETTINGS if self._harms else {})}
+        rabbitmq = stack.servers.get(RABBITMQ)
+        if rabbitmq is not None:
+            settings["CELERY_BROKER_URL"] = rabbitmq_url(rabbitmq.port)
         with ExitStack() as after:
             site = Site.build(stack.ports, logs, settings, workers=workers, bridges=bridges)
             # first in, last out: what a killed worker had started is ended when the site is
@@ -151,11 +156,13 @@ def _end_orphans(environment: str) -> None:
             continue
 
 
-def _soak(console: Console, soak: Soak, minutes: float, workers: int, bridges: int) -> bool:
+def _soak(console: Console, soak: Soak, minutes: float, workers: int, bridges: int, *, with_rabbitmq: bool) -> bool:
     """Run a soak on servers of its own; says whether all is well. Everything is ended and removed, also by Ctrl-C."""
     interrupts = Interrupts()
     folder = Path(tempfile.mkdtemp(prefix="enrolment-soak-"))
-    stack, logs = Stack(folder / "servers", free_ports()), folder / "logs"
+    ports = free_ports()
+    port = free_port([ports.kafka, ports.cassandra, ports.redis]) if with_rabbitmq else None
+    stack, logs = Stack(folder / "servers", ports, rabbitmq_port=port), folder / "logs"
     is_kept = False
     try:
         with progress(console) as report:
@@ -181,15 +188,23 @@ def _soak(console: Console, soak: Soak, minutes: float, workers: int, bridges: i
 @click.option("--learners", type=click.IntRange(1), default=2000, show_default=True, help="Learners of a load.")
 @click.option("--backlog", type=click.IntRange(1), default=1500, show_default=True, help="Requests open at least.")
 @click.option("--poison", type=click.IntRange(0), default=0, show_default=True, help="Requests that break workers.")
+@click.option(
+    "--broker",
+    type=click.Choice(["redis", RABBITMQ]),
+    default=RABBITMQ if is_rabbitmq() else "redis",
+    show_default=True,
+    help="Celery's broker; RabbitMQ must be installed.",
+)
 def main(
-    minutes: float, seed: int | None, workers: int, bridges: int, learners: int, backlog: int, poison: int
+    minutes: float, seed: int | None, workers: int, bridges: int, learners: int, backlog: int, poison: int, broker: str
 ) -> None:
     """Keep bridges and workers busy while processes and servers are killed, frozen, filled up and emptied."""
     console = Console()
     chosen = Random().randrange(2**32) if seed is None else seed
     console.print(f"Seed {chosen}, {minutes:g} minutes", highlight=False)
     try:
-        is_well = _soak(console, Soak(console, chosen, learners, backlog, poison), minutes, workers, bridges)
+        soak = Soak(console, chosen, learners, backlog, poison)
+        is_well = _soak(console, soak, minutes, workers, bridges, with_rabbitmq=broker == RABBITMQ)
     except KeyboardInterrupt:
         click.echo("soak: interrupted; everything that it started is ended.", err=True)
         sys.exit(_INTERRUPTED)

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.faults.broker import BrokerQueue
+from tests.faults.broker import queue_of
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.poisonous import innocents_and
@@ -20,10 +20,10 @@ def test_a_drain_under_load_ends_with_nothing_open_and_redis_may_be_lost(make_si
         site.wait_for("some work is done", lambda: len(site.certificates.records()) >= 10, LIMIT)
         said = site.operate("drain", "--timeout", "50")
         assert "0 open, queue empty" in said
-        assert (site.open_count(), len(BrokerQueue(site))) == (0, 0)
+        assert (site.open_count(), len(queue_of(site))) == (0, 0)
         rows = site.tables.all_enrolments()
         keep(site, 4)
-    assert (site.open_count(), len(BrokerQueue(site))) == (0, 0)
+    assert (site.open_count(), len(queue_of(site))) == (0, 0)
     assert site.tables.all_enrolments() == rows
     assert site.behind(), "Kafka keeps what came"
     assert "resumed" in site.operate("resume")

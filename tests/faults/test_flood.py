@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests.faults.broker import BrokerQueue
+from tests.faults.broker import queue_of
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.site import UP_LIMIT, Site
@@ -35,7 +35,7 @@ def test_a_flood_is_held_by_kafka_and_not_by_redis(make_site: MakeSite, seed: in
     site = make_site({"LEDGER_MAX_OPEN": str(BOUND), "WORKER_THREADS": "4", "BRIDGE_POLL_RECORDS": "250"})
     load = Load(seed, LEARNERS, courses=10, clicks=1).prepare(site)
     load.waiting *= CLICKS
-    queue, total, before = BrokerQueue(site), len(load.waiting), _memory(site)
+    queue, total, before = queue_of(site), len(load.waiting), _memory(site)
     assert total > 2 * BOUND
     site.run(site.bridge)
     load.send_some(site, total // 2)

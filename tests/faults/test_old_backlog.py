@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.faults.broker import BrokerQueue, ticket_count
+from tests.faults.broker import queue_of, ticket_count
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.site import UP_LIMIT, Site
@@ -36,7 +36,7 @@ def _ledger(site: Site) -> str:
 def test_a_backlog_older_than_every_due_time_is_no_storm(make_site: MakeSite, seed: int) -> None:
     site = make_site(SETTINGS)
     load = Load(seed, LEARNERS, clicks=1).prepare(site)
-    queue, began = BrokerQueue(site), time.monotonic()
+    queue, began = queue_of(site), time.monotonic()
     load.send_some(site, LEARNERS // 2)
     site.run(site.bridge)
     site.wait_accepted(UP_LIMIT)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.faults.broker import BrokerQueue
+from tests.faults.broker import queue_of
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.poisonous import innocents_and
@@ -33,7 +33,7 @@ def _wait_still(site: Site) -> None:
     site.wait_for("bridges hold", lambda: all(HOLDS in bridge.output() for bridge in site.bridges), LIMIT)
     site.wait_for(
         "what is open waits for the pause's end",
-        lambda: site.claimed_count() == 0 and None not in site.entry_fields("shelf") and len(BrokerQueue(site)) == 0,
+        lambda: site.claimed_count() == 0 and None not in site.entry_fields("shelf") and len(queue_of(site)) == 0,
         LIMIT,
     )
 
@@ -55,7 +55,7 @@ def test_everything_stands_still_under_load_and_goes_on(make_site: MakeSite, see
     assert sum(site.behind().values()) == lag + more
     assert site.tables.all_enrolments() == rows
     assert _state(site) == state
-    assert (len(site.certificates.records()), len(BrokerQueue(site))) == (told, 0)
+    assert (len(site.certificates.records()), len(queue_of(site))) == (told, 0)
     assert "an upgrade" in site.bridge.output()
     assert site.metrics("bridge")["bridge_paused"] == 1
     assert "resumed" in site.operate("resume")

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from celery import Celery
 
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import POISON, innocents_and
 from tests.faults.site import Site
+from tests.support.broker import operator
 from tests.support.kafka import Sent
 from tests.support.waiting import wait_until
 
@@ -25,8 +25,7 @@ def hold(tmp_path: Path) -> Path:
 
 def revoke(site: Site, sent: Sent) -> None:
     """Revoke a single request's task and wait until the worker has heard of it."""
-    with Celery("operator", set_as_current=False, broker=site.settings["CELERY_BROKER_URL"]) as app:
-        app.conf.broker_transport_options = {"global_keyprefix": f"{site.group_id}:celery:"}
+    with operator(site.settings, site.group_id) as app:
         answers = app.control.revoke(site.entry_id(sent), reply=True, timeout=20, destination=None)
     assert answers
 

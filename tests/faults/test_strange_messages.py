@@ -6,12 +6,12 @@ import pickle
 from collections.abc import Callable, Sequence
 
 import pytest
-from celery import Celery
 
-from tests.faults.broker import BrokerQueue, with_arguments, with_envelope, with_headers
+from tests.faults.broker import queue_of, queues_named, with_arguments, with_envelope, with_headers
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.site import UP_LIMIT, Site
+from tests.support.broker import operator
 
 #: With groups of ten, a message of each kind beside two good ones.
 LEARNERS_OF_A_KIND = 40
@@ -106,7 +106,7 @@ DEADLY = ("an envelope of another kind", "an envelope that is not JSON", "an env
 def _check_nothing_is_lost(site: Site, seed: int, kinds: Sequence[str]) -> None:
     """Let every third message become one of these kinds in turn, and hold what follows against the oracle."""
     load = Load(seed, LEARNERS_OF_A_KIND * len(kinds), clicks=1).prepare(site)
-    queue = BrokerQueue(site)
+    queue = queue_of(site)
     load.send_all(site)
     site.run(site.bridge)
     site.wait_accepted(UP_LIMIT)
@@ -146,7 +146,7 @@ def test_forged_messages_do_nothing_and_lose_nothing(site: Site, seed: int) -> N
     _check_nothing_is_lost(site, seed, list(FORGED))
     # no worker ended over one, nor sent what one named
     assert site.restarts.total() == 0
-    assert list(site.redis.scan_iter(f"*{site.group_id}*{ELSEWHERE}*", count=1000)) == []
+    assert queues_named(site, ELSEWHERE) == []
     assert "Traceback" not in site.worker.told()
 
 
@@ -169,8 +169,7 @@ STRANGE_COMMANDS: tuple[tuple[str, dict[str, object]], ...] = (
 def test_control_messages_that_mean_nothing_change_nothing(site: Site, seed: int) -> None:
     load = Load(seed, LEARNERS_OF_A_KIND, clicks=1).prepare(site)
     site.start()
-    with Celery("forger", broker=site.settings["CELERY_BROKER_URL"], set_as_current=False) as forger:
-        forger.conf.broker_transport_options = {"global_keyprefix": f"{site.group_id}:celery:"}
+    with operator(site.settings, site.group_id) as forger:
         site.wait_for("the worker listens", lambda: bool(forger.control.ping(timeout=2)), UP_LIMIT)
         for name, arguments in STRANGE_COMMANDS:
             forger.control.broadcast(name, arguments=arguments)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.broker import BrokerQueue
+from tests.faults.broker import queue_of
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.site import UP_LIMIT, Site
@@ -62,7 +62,7 @@ def test_a_message_that_comes_many_times_is_worked_on_once(make_site: MakeSite, 
     # each task's own line then tells what it has done, held or not
     site = make_site({"LOG_REQUESTS": "false"})
     load = Load(seed, 400, clicks=1).prepare(site)
-    queue = BrokerQueue(site)
+    queue = queue_of(site)
     load.send_all(site)
     site.run(site.bridge)
     site.wait_accepted(UP_LIMIT)
@@ -95,11 +95,11 @@ def test_a_worker_that_wakes_after_another_did_its_work_harms_nothing(
     site.run(site.worker)
     site.wait_settled(180)
     load.observe(site)
-    held_up = BrokerQueue(site).unacknowledged()
+    held_up = queue_of(site).unacknowledged()
     assert held_up > 0
     file.unlink()
     slow.thaw()
-    site.wait_for("the late attempts over", lambda: BrokerQueue(site).unacknowledged() == 0, UP_LIMIT)
+    site.wait_for("the late attempts over", lambda: queue_of(site).unacknowledged() == 0, UP_LIMIT)
     site.wait_settled(180)
 
     verdict = load.verdict(site)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from tests.faults.broker import BrokerQueue
+from tests.faults.broker import queue_of
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.site import UP_LIMIT, Site
@@ -53,7 +53,7 @@ def test_harm_done_to_one_environment_does_not_touch_the_other(make_site: MakeSi
     others.start()
     ours.run(ours.bridge)
     with our_load.keep_busy(ours, 500), others_load.keep_busy(others, 500):
-        ours.wait_for("messages to purge", lambda: len(BrokerQueue(ours)) > 0, UP_LIMIT)
+        ours.wait_for("messages to purge", lambda: len(queue_of(ours)) > 0, UP_LIMIT)
         others.wait_working(others.worker, 100)
         _celery(ours, "purge", "--force")
         ours.run(ours.worker)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from devstack.ports import HOST, free_port
+from tests.faults.broker import queue_of
 from tests.integration.conftest import MakeInstallation
 from tests.support.events import encoded, sync_event
 from tests.support.installation import Installation, new_learner, unique
@@ -211,4 +212,4 @@ def test_a_message_that_lies_on_the_queue_is_waited_for(installation: Installati
 
 
 def _messages(installation: Installation) -> int:
-    return int(installation.redis.llen(f"{installation.group_id}:celery:{installation.group_id}"))
+    return len(queue_of(installation))

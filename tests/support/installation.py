@@ -20,6 +20,7 @@ from devstack.security import Security
 from devstack.topics import topic_names
 from reconciliation.model import Origin
 from reconciliation.requests import request_id
+from tests.support.broker import broker_url, remove_queues
 from tests.support.events import audit_learner, certificate_learner, encoded, sync_event
 from tests.support.kafka import GroupOffsets, Received, Sender, Sent, TopicReader
 from tests.support.processes import BRIDGE, WORKER, Process
@@ -93,7 +94,7 @@ class Installation:
             "LMS_CASSANDRA_KEYSPACE": keyspace,
             "REDIS_HOST": HOST,
             "REDIS_PORT": str(ports.redis),
-            "CELERY_BROKER_URL": ports.redis_url(0),
+            "CELERY_BROKER_URL": broker_url(ports),
             "METRICS_BRIDGE_PORT": str(self.metrics_ports["bridge"]),
             "METRICS_WORKER_PORT": str(self.metrics_ports["worker"]),
         }
@@ -109,7 +110,8 @@ class Installation:
         if security is not None:
             login = {"username": security.username, "password": security.password}
         self.relations = RelationSets(HOST, ports.redis, relation_database, login)
-        # the ledger's and the broker's; the client's types allow for decoded answers, which we don't ask for
+        # the ledger's, and the broker's where that is Redis; the client's types allow for decoded answers, which we
+        # don't ask for
         self.redis: Any = redis.Redis(host=HOST, port=ports.redis, db=0, socket_timeout=20, **login)
 
     @property
@@ -161,6 +163,8 @@ class Installation:
             for part in (self.failed, self.audits, self.certificates, self.tables, self.relations):
                 part.close()
             self.redis.close()
+        if kind is None:
+            remove_queues(self.settings, self.group_id)
 
     def reconnect_kafka(self) -> None:
         """Make our own clients of Kafka anew after it was away.

@@ -1,5 +1,6 @@
 """Which broker Celery takes, whatever else it would listen to."""
 
+import json
 import os
 import subprocess
 import sys
@@ -54,3 +55,41 @@ def test_what_flower_and_inspect_show_of_the_settings_holds_no_password() -> Non
     )
     assert "redis://user:" in told.stdout
     assert "topsecret" not in told.stdout
+
+
+_TELL_QUEUES = """
+import json
+from worker.celery import app
+names = ("control_exchange", "event_exchange")
+queues = {
+    name: [it.durable, it.exchange.name, it.routing_key, it.queue_arguments] for name, it in app.amqp.queues.items()
+}
+print(json.dumps([queues, *(app.conf[name] for name in names)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "exchanges"),
+    [
+        ("redis://h/0", None, ["celery", "celeryev"]),
+        (
+            "amqp://h//",
+            {"x-queue-type": "quorum", "x-delivery-limit": 5},
+            ["prod-enrolment-reconciliation-group.control", "prod-enrolment-reconciliation-group.events"],
+        ),
+    ],
+)
+def test_queues_are_durable_and_on_rabbitmq_quorum_queues(
+    url: str, arguments: dict[str, object] | None, exchanges: list[str]
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _TELL_QUEUES],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "ENV": "prod", "CELERY_BROKER_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    name = "prod-enrolment-reconciliation-group"
+    assert json.loads(told.stdout) == [{name: [True, name, name, arguments]}, *exchanges]

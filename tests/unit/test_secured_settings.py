@@ -273,7 +273,7 @@ def test_rabbitmqs_certificate_is_checked_with_its_name(file: str, verified: str
     made = broker_options(settings)
     expected = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": file}
     assert made.use_ssl == ({**expected, "server_hostname": None} if verified == "true" else expected)
-    assert made.transport == {"confirm_publish": True}
+    assert made.transport == {"read_timeout": 5.0, "write_timeout": 5.0}
 
 
 def test_sentinels_are_asked_by_the_broker_and_by_the_ledger() -> None:
