@@ -255,6 +255,18 @@ TABLE: dict[str, tuple[str, object, str | None, object, tuple[str, ...]]] = {
     "failures_max_per_minute": ("FAILURES_MAX_PER_MINUTE", 200, "1", 1, ("0", "1000001")),
     "attempt_limit": ("ATTEMPT_LIMIT", 300.0, "1.5", 1.5, ("0.9", "86401")),
     "shadow_delay": ("SHADOW_DELAY", 60.0, "0", 0.0, ("-1", "86401")),
+    "course_list_dropped": ("ENROLMENT_CACHE_DROP", False, "yes", True, ("perhaps",)),
+    "course_list_redis_url": (
+        "ENROLMENT_CACHE_REDIS_URL",
+        None,
+        "rediss://lms:pw@h:6380/2?ssl_cert_reqs=required",
+        "rediss://lms:pw@h:6380/2?ssl_cert_reqs=required",
+        ("amqp://h", "redis://h/a", "sentinel://h:26379/0", "redis://h/0?ssl_cert_reqs=required"),
+    ),
+    "course_list_timeout": ("ENROLMENT_CACHE_TIMEOUT", 1.0, "0.05", 0.05, ("0.04", "61")),
+    "completed_on_from_consumption": ("ENROLMENT_COMPLETEDON_FROM_CONSUMPTION", False, "on", True, ("now",)),
+    "completion_percentage_written": ("ENROLMENT_COMPLETIONPERCENTAGE_WRITE", False, "1", True, ("100",)),
+    "batch_sync_accepted": ("REQUEST_BATCH_SYNC_ACCEPT", False, "True", True, ("batch-enrolment-sync",)),
     "metrics_address": ("METRICS_ADDRESS", "127.0.0.1", "0.0.0.0", "0.0.0.0", ("a:1",)),  # noqa: S104 - a value only
     "metrics_bridge_port": ("METRICS_BRIDGE_PORT", 9464, "0", 0, ("65536", "TCP://10.0.0.1:1")),
     "metrics_worker_port": ("METRICS_WORKER_PORT", 9465, "0", 0, ("-1",)),
