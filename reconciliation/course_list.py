@@ -100,14 +100,17 @@ class CourseList:
         for user in users:
             pipeline.unlink(course_list_key(user))
         try:
-            pipeline.execute()
+            # an error that the pipeline raises itself has the key in it, and so the learner's id
+            answers = pipeline.execute(raise_on_error=False)
+            refusal = next((answer for answer in answers if isinstance(answer, redis.RedisError)), None)
         except (redis.RedisError, OSError) as error:
-            if self._reminder.due("away", time.monotonic()):
-                text = remedy(error, _LOGIN, _TLS)
-                log.warning("cached course lists can't be dropped: learners see older ones for a while", error=text)
-            return False
-        self._reminder.reset()
-        return True
+            refusal = error
+        if refusal is None:
+            self._reminder.reset()
+        elif self._reminder.due("away", time.monotonic()):
+            text = remedy(refusal, _LOGIN, _TLS)
+            log.warning("cached course lists can't be dropped: learners see older ones for a while", error=text)
+        return refusal is None
 
     def _shorten(self) -> None:
         for user in list(islice(self._waiting, max(0, len(self._waiting) - MOST_WAITING))):
