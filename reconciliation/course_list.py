@@ -99,6 +99,7 @@ class CourseList:
         pipeline = self._redis.pipeline(transaction=False)
         for user in users:
             pipeline.unlink(course_list_key(user))
+        refusal: BaseException | None
         try:
             # an error that the pipeline raises itself has the key in it, and so the learner's id
             answers = pipeline.execute(raise_on_error=False)
