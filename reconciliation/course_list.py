@@ -63,14 +63,13 @@ class CourseList:
             self._told.notify()
 
     def close(self) -> None:
-        """Drop what still waits, if the cache answers in time, and close the connection."""
+        """Drop what still waits, if that takes no longer than one call may, and close the connection."""
         with self._told:
             self._is_closing = True
             self._told.notify()
             thread = self._thread
         if thread is not None:
-            # connecting, logging in, choosing the database, and the answer
-            thread.join(4 * self._timeout)
+            thread.join(self._timeout)
         self._redis.close()
 
     def _run(self) -> None:
