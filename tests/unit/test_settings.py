@@ -243,7 +243,7 @@ TABLE: dict[str, tuple[str, object, str | None, object, tuple[str, ...]]] = {
     "ledger_sweep_max_wait": ("LEDGER_SWEEP_MAX_WAIT", 3600.0, "5", 5.0, ("86401",)),
     "ledger_sweep_rate": ("LEDGER_SWEEP_RATE", 300, "1", 1, ("0", "100001", "1.5")),
     "ledger_paid_memory": ("LEDGER_PAID_MEMORY", 172_800.0, "60", 60.0, ("59",)),
-    "group_size": ("BRIDGE_GROUP_SIZE", 25, "500", 500, ("0", "501", "٣")),
+    "group_size": ("BRIDGE_GROUP_SIZE", 100, "500", 500, ("0", "501", "٣")),
     "poll_records": ("BRIDGE_POLL_RECORDS", 250, "10000", 10_000, ("10001", "9" * 5000)),
     "worker_threads": ("WORKER_THREADS", 4, "8.0", 8, ("257",)),
     "worker_shutdown_limit": ("WORKER_SHUTDOWN_LIMIT", 110.0, "1", 1.0, ("0", "3601")),
@@ -445,7 +445,7 @@ def test_settings_are_frozen() -> None:
 def test_calling_the_class_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUP_SIZE", "3")
     monkeypatch.setenv("BRIDGE_GROUP_SIZE", "3")
-    assert Settings().group_size == 25
+    assert Settings().group_size == 100
     assert Settings(environment="dev", group_size=7).kafka_input_topic == "dev.batch.enrolment.sync.request"
     assert load_settings().group_size == 3
 
