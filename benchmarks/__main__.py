@@ -90,7 +90,7 @@ class Bench:
 @click.option("--contents", type=click.IntRange(1), default=5, show_default=True, help="Contents of a unit.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds of each side.")
 @click.option("--workers", type=click.IntRange(1), multiple=True, default=(3,), show_default=True)
-@click.option("--group-size", type=click.IntRange(1), multiple=True, default=(25,), show_default=True)
+@click.option("--group-size", type=click.IntRange(1), multiple=True, default=(100,), show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=4, show_default=True, help="Threads of a worker.")
 @click.option("--lone", type=click.IntRange(0), default=200, show_default=True, help="How many lone requests.")
 @click.option("--other-layout", is_flag=True, help="Use the second key layout of user_activity_agg.")

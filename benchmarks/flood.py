@@ -44,7 +44,7 @@ class Sample:
 @click.option("--learners", type=click.IntRange(100), default=10_000, show_default=True)
 @click.option("--clicks", type=click.IntRange(1), default=100, show_default=True, help="Of each learner.")
 @click.option("--workers", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--group-size", type=click.IntRange(1), default=25, show_default=True)
+@click.option("--group-size", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--use-stack", is_flag=True, help="Use the servers of `make stack` instead of servers of this run's own.")
 def main(learners: int, clicks: int, workers: int, group_size: int, use_stack: bool) -> None:
     """Let learners x clicks requests wait, then start everything and watch."""

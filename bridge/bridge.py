@@ -36,7 +36,7 @@ RENEW_INTERVAL = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the bridge works with."""
+    """What the bridge works with; `batch_sync` is as `requests.parse` takes it."""
 
     ledger: Ledger
     dispatcher: Dispatcher
@@ -45,6 +45,7 @@ class Parts:
     metrics: BridgeMetrics
     health: BridgeHealth
     queue_watch: QueueWatch
+    batch_sync: bool = False
 
 
 class _Held(Exception):
@@ -116,7 +117,7 @@ class Bridge:
         skipped = 0
         for record in records:
             repeated = self._positions.is_repeated(record.origin.partition, record.origin.offset)
-            work = sort_record(record, repeated, now_ms)
+            work = sort_record(record, repeated, now_ms, batch_sync=self._parts.batch_sync)
             skipped += work is None
             self._backlog.add(record, work)
         self._parts.metrics.counters.total_events.inc(len(records))

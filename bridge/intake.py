@@ -10,13 +10,14 @@ from reconciliation.requests import Skip, parse
 Work = SyncRequest | FinalFailure | None
 
 
-def sort_record(record: Record, repeated: bool, now_ms: int) -> Work:
+def sort_record(record: Record, repeated: bool, now_ms: int, *, batch_sync: bool = False) -> Work:
     """Say what is to be done with a record: accept a request, report a failure, or nothing where it is not ours.
 
-    `repeated` marks a request that may have been answered before; `now_ms` is the time of a failure.
+    `repeated` marks a request that may have been answered before; `now_ms` is the time of a failure; `batch_sync` is as
+    `requests.parse` takes it.
     """
     try:
-        parsed = parse(record)
+        parsed = parse(record, batch_sync=batch_sync)
     except InvalidRequest as error:
         return FinalFailure(error.code, str(error), attempts=1, failed_at_ms=now_ms)
     if isinstance(parsed, Skip):

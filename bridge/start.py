@@ -62,6 +62,7 @@ def build(settings: Settings) -> Bridge:
         metrics=metrics,
         health=BridgeHealth(settings.health_limit, time.monotonic()),
         queue_watch=QueueWatch(app, settings.kafka_group_id, queue_interval, metrics.gauges.queued),
+        batch_sync=settings.batch_sync_accepted,
     )
 
     def make_input(on_leave: Callable[[list[int], bool], None]) -> KafkaInput:

@@ -16,8 +16,8 @@ from commands.checking.findings import Finding, State, secrets_of, without
 from commands.checking.kafka_look import look_at_kafka
 from commands.checking.kafka_seen import judge_kafka
 from commands.checking.other_looks import judge_settings, look_at_search
-from commands.checking.redis_look import look_at_broker, look_at_ledger, look_at_relations
-from commands.checking.redis_seen import judge_broker, judge_ledger, judge_relations
+from commands.checking.redis_look import look_at_broker, look_at_course_lists, look_at_ledger, look_at_relations
+from commands.checking.redis_seen import COURSE_LISTS, judge_broker, judge_course_lists, judge_ledger, judge_relations
 from commands.checking.side_by_side import side_by_side
 from commands.endings import EXIT_NOT_DONE, told
 from commands.servers import read_settings
@@ -79,9 +79,12 @@ def _find(settings: Settings, limit: float) -> list[Finding]:
         "ledger": lambda: judge_ledger(settings, look_at_ledger(settings, limit)),
         "search service": lambda: look_at_search(settings, limit),
     }
+    if settings.course_list_dropped:
+        looks[COURSE_LISTS] = lambda: judge_course_lists(settings, look_at_course_lists(settings, limit))
     with console(to_stderr=True).status("looking at the servers"):
         seen = side_by_side(looks, _PATIENCE * limit)
-    secrets = secrets_of((settings.celery_broker_url, settings.ledger_redis_url, settings.search_base_path or ""))
+    urls = (settings.celery_broker_url, settings.ledger_redis_url, settings.search_base_path)
+    secrets = secrets_of(url for url in (*urls, settings.course_list_redis_url) if url is not None)
     return without(secrets, [*judge_settings(settings, os.environ.get("CONFIG_FILE", "")), *seen])
 
 

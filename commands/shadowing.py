@@ -3,11 +3,11 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 
 import click
 
 from commands.endings import told
+from commands.moments import format_moment
 from commands.servers import read_settings
 from commands.terminal import console, examples, json_option, print_json, table
 from ledger.comparisons import MOST_KEPT, Comparisons, ReportedComparisons, ReportedDifference
@@ -116,4 +116,4 @@ def _row(it: ReportedDifference) -> tuple[object, ...]:
 
 
 def _time(ms: int | None) -> str:
-    return "" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")
+    return "" if ms is None else format_moment(ms)

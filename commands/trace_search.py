@@ -83,7 +83,7 @@ def _requests_of(servers: Servers, learner: EnrolmentKey, since_ms: int) -> _Fou
 
     def is_theirs(record: Record) -> bool:
         try:
-            parsed = parse(record)
+            parsed = parse(record, batch_sync=servers.settings.batch_sync_accepted)
         except InvalidRequest:
             return False
         return not isinstance(parsed, Skip) and parsed.enrolment == learner
@@ -137,7 +137,7 @@ def _standing(servers: Servers, record: Record, committed: Mapping[int, Committe
         committed=None if commit is None else commit.offset,
     )
     try:
-        parsed = parse(record)
+        parsed = parse(record, batch_sync=servers.settings.batch_sync_accepted)
     except InvalidRequest as error:
         return replace(traced, problem=str(error))
     if isinstance(parsed, Skip):

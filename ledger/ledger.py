@@ -253,12 +253,6 @@ class Ledger:
         (accepted,) = self._connection.run("oldest", [])
         return None if accepted < 0 else int(accepted)
 
-    def is_paused(self) -> str | None:
-        """Say in one line why nothing is accepted, since an operator wants it so; None where it is."""
-        with translated():
-            stops: Any = self._redis.hmget(self._prefix + "paused", _STOPS)
-        return _stopped(stops) or None
-
     def failures_held_ms(self) -> int:
         """Give for how many milliseconds nothing more is given up; 0 when final failures are as rare as they may be."""
         ((left, _),) = self._connection.run("breaker", [])

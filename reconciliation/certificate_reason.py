@@ -6,6 +6,7 @@ from enum import StrEnum
 from reconciliation.events import completion_mid
 from reconciliation.explanation_facts import Facts, Templates
 from reconciliation.model import COMPLETED, Completion
+from reconciliation.progress import completed_since_ms
 
 
 class CertificateState(StrEnum):
@@ -118,9 +119,9 @@ def _sentence(
 
 
 def _sentence_unknown(facts: Facts, days: str, mid: str | None, look_up: str) -> str:
-    cells = facts.rows.enrolment
-    completed_on_ms = (cells and cells.completed_on_ms) or 0
-    is_old = facts.now_us / 1_000_000 - completed_on_ms / 1000 > facts.paid_memory
+    row = facts.rows.row
+    written_ms = 0 if row is None else completed_since_ms(facts.rules, row)
+    is_old = facts.now_us / 1_000_000 - written_ms / 1000 > facts.paid_memory
     if facts.ledger.away is not None:
         why = "the ledger could not be asked whether it was"
     elif is_old:

@@ -43,7 +43,7 @@ class DetailReader(LearnerReader):
     def connect(cls, config: StoreConfig, counters: Counters) -> "DetailReader":
         """Return a reader that is ready for use; raises as `LearnerReader.connect`."""
         cluster, session, (statements, tables) = open_session(
-            config, lambda session, tables: (prepare_reads(session, tables), tables)
+            config, lambda session, tables: (prepare_reads(config, session, tables), tables)
         )
         return cls(cluster, session, statements, tables, counters)
 

@@ -20,7 +20,7 @@ from reconciliation.model import (
     Look,
 )
 from reconciliation.store_connection import StoreConfig, translated
-from reconciliation.store_reads import Pending, Reads, enrolment_row, first_error, sent
+from reconciliation.store_reads import Pending, Reads, consumption_row, enrolment_row, first_error, sent
 
 __all__ = ["EnrolmentStore", "StoreConfig"]
 
@@ -74,7 +74,7 @@ class EnrolmentStore:
             elif isinstance(enrolment_rows, ReconciliationError):
                 looks.append(enrolment_rows)
             else:
-                looks.append(Look(_consumption(consumption_rows), _enrolment(enrolment_rows)))
+                looks.append(Look(self._consumption(consumption_rows), _enrolment(enrolment_rows)))
         return looks
 
     def read_completions(self, keys: Sequence[EnrolmentKey]) -> list[EnrolmentRow | ReconciliationError | None]:
@@ -129,6 +129,11 @@ class EnrolmentStore:
         """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable."""
         return self._reads.clock_difference()
 
+    def _consumption(self, rows: Sequence[tuple[Any, ...]]) -> tuple[Consumption, ...]:
+        if self._config.completion_times:
+            return tuple(consumption_row(*row) for row in rows)
+        return tuple(Consumption(content_id, IN_PROGRESS if status is None else status) for content_id, status in rows)
+
     def _aggregate(self, write: AggregateWrite) -> tuple[Statement, tuple[object, ...]]:
         values = (
             {"completedCount": write.completed_count},
@@ -142,7 +147,9 @@ class EnrolmentStore:
 
     def _enrolment_parts(self, write: EnrolmentWrite) -> list[tuple[Statement, tuple[object, ...]]]:
         key = _key_values(write.enrolment)
-        cells = (write.progress, dict(write.content_status), write.updated_ms)
+        cells: tuple[object, ...] = (write.progress, dict(write.content_status), write.updated_ms)
+        if write.completion_percentage is not None:
+            cells = (*cells, write.completion_percentage)
         if write.completed_on_ms is not None and write.status is not None:
             completed = (*cells, write.completed_on_ms, write.status.status, *key)
             return [(self._statements.write_completed_enrolment, self._stamped(write.stamp_us, completed))]
@@ -183,10 +190,6 @@ def _confirmed(future: Pending) -> ReconciliationError | None:
 
 def _key_values(key: EnrolmentKey) -> tuple[str, str, str]:
     return key.user_id, key.course_id, key.batch_id
-
-
-def _consumption(rows: Sequence[tuple[Any, ...]]) -> tuple[Consumption, ...]:
-    return tuple(Consumption(content_id, IN_PROGRESS if status is None else status) for content_id, status in rows)
 
 
 def _enrolment(rows: Sequence[tuple[Any, ...]]) -> EnrolmentRow | None:

@@ -1,8 +1,9 @@
 """Makes the domain's parts from the settings, for workers and for the operators' commands."""
 
 from reconciliation.counters import Counters
+from reconciliation.course_list import CourseList
 from reconciliation.progress import Rules
-from reconciliation.redis_options import relation_cache_arguments
+from reconciliation.redis_options import course_list_client, relation_cache_arguments
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch, search_header
 from reconciliation.settings import Settings
@@ -29,6 +30,8 @@ def store_config(settings: Settings) -> StoreConfig:
         local_datacenter=settings.cassandra_local_datacenter,
         batch_write_size=settings.batch_write_size,
         write_timestamps=settings.cassandra_write_timestamps,
+        completion_times=settings.completed_on_from_consumption,
+        completion_percentage=settings.completion_percentage_written,
         several_datacenters=settings.cassandra_multi_datacenter,
         username=settings.cassandra_username,
         password=settings.cassandra_password,
@@ -42,12 +45,21 @@ def rules(settings: Settings) -> Rules:
         module_aggregates_enabled=settings.module_aggregates_enabled,
         filter_processed_enrolments=settings.filter_processed_enrolments,
         optional_nodes_enabled=settings.optional_nodes_enabled,
+        completed_on_from_consumption=settings.completed_on_from_consumption,
+        completion_percentage_written=settings.completion_percentage_written,
     )
 
 
 def relation_cache(settings: Settings, counters: Counters) -> RelationCache:
     """Make the relation cache; it connects at first use."""
     return RelationCache(server=relation_cache_arguments(settings), timeout=settings.redis_timeout, counters=counters)
+
+
+def course_list(settings: Settings) -> CourseList | None:
+    """Make what drops cached course lists; None where `enrolment.cache.drop` is off. It connects at first use."""
+    if not settings.course_list_dropped:
+        return None
+    return CourseList(course_list_client(settings, settings.course_list_timeout), settings.course_list_timeout)
 
 
 def collection_search(settings: Settings) -> CollectionSearch | None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from cassandra.cluster import Cluster, Session
@@ -11,10 +12,10 @@ from reconciliation.binding import Statement
 from reconciliation.comparison import AggregateRow, EnrolmentCells, LearnerRows
 from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError, RequestFailed, StoreUnavailable
-from reconciliation.model import IN_PROGRESS, Consumption, EnrolmentKey, Look
+from reconciliation.model import EnrolmentKey, Look
 from reconciliation.statements import ReadTexts, Tables, read_texts
 from reconciliation.store_connection import StoreConfig, open_session, prepared
-from reconciliation.store_reads import Reads, enrolment_row, first_error
+from reconciliation.store_reads import Reads, consumption_row, enrolment_row, first_error
 
 #: A learner with more consumption rows in one batch is not compared: no course has so many contents.
 MOST_CONTENTS = 20_000
@@ -53,7 +54,7 @@ class LearnerReader:
 
         Raises StoreUnavailable when no host answers, SettingsError when keyspace, table or column isn't there.
         """
-        return cls(*open_session(config, prepare_reads), counters)
+        return cls(*open_session(config, partial(prepare_reads, config)), counters)
 
     def close(self) -> None:
         """Close all connections; the reader can't be used afterwards."""
@@ -107,9 +108,9 @@ class LearnerReader:
         return self.reads.clock_difference()
 
 
-def prepare_reads(session: Session, tables: Tables) -> PreparedReads:
+def prepare_reads(config: StoreConfig, session: Session, tables: Tables) -> PreparedReads:
     """Prepare what a comparison reads with. Raises SettingsError where a table or column isn't there."""
-    texts = read_texts(tables)
+    texts = read_texts(tables, completion_times=config.completion_times)
     named = {field.name: getattr(texts, field.name) for field in fields(ReadTexts)}
     return PreparedReads(**prepared(session, named, tables))
 
@@ -123,10 +124,8 @@ def _learner_rows(
         return enrolment
     if len(consumption) > MOST_CONTENTS:
         return RequestFailed(f"the learner has more than {MOST_CONTENTS} contents in this batch")
-    contents = tuple(
-        Consumption(content, IN_PROGRESS if status is None else status) for content, status, _ in consumption
-    )
-    written = {content: written_us for content, _, written_us in consumption if written_us is not None}
+    contents = tuple(consumption_row(content, status, *completed) for content, status, _, *completed in consumption)
+    written = {content: written_us for content, _, written_us, *_ in consumption if written_us is not None}
     if not enrolment:
         return LearnerRows(Look(contents, None), None, written)
     *cells, progress, content_status = enrolment[0]

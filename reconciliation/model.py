@@ -25,10 +25,14 @@ class EnrolmentKey:
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """One content that a learner opened, with its status (0, 1 in progress, 2 completed; null is read as 1)."""
+    """One content that a learner opened, with its status (0, 1 in progress, 2 completed; null is read as 1).
+
+    `completed_ms` is when it was completed last, None where that is not known or not read.
+    """
 
     content_id: str
     status: int
+    completed_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class EnrolmentRow:
 
     `status_written_us` is the WRITETIME of status (None where the cell is empty), `last_written_us` the
     latest WRITETIME of these and of completedon, progress and datetime (None where none has one),
-    `active_written_us` that of active, which comes with the row.
+    `active_written_us` that of active, which comes with the row, `completed_on_written_us` that of completedon.
     """
 
     status: int | None
@@ -45,6 +49,7 @@ class EnrolmentRow:
     status_written_us: int | None
     last_written_us: int | None
     active_written_us: int | None = None
+    completed_on_written_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ class StatusWrite:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentWrite:
-    """What to write to one enrolment's row; `status` and `completed_on_ms` are None where they stay as they are.
+    """What to write to one enrolment's row; what is None stays as it is.
 
     A completedon is written together with the status that it belongs to. Raises ValueError where that is missing or has
     another stamp.
@@ -110,6 +115,7 @@ class EnrolmentWrite:
     stamp_us: int
     status: StatusWrite | None
     completed_on_ms: int | None
+    completion_percentage: int | None = None
 
     def __post_init__(self) -> None:
         if self.completed_on_ms is not None and (self.status is None or self.status.stamp_us != self.stamp_us):

@@ -8,6 +8,7 @@ order).
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from reconciliation.completion_time import latest_completion
 from reconciliation.errors import RelationsMissing
 from reconciliation.model import (
     COMPLETED,
@@ -38,6 +39,8 @@ class Rules:
     module_aggregates_enabled: bool = True
     filter_processed_enrolments: bool = True
     optional_nodes_enabled: bool = True
+    completed_on_from_consumption: bool = False
+    completion_percentage_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,19 @@ def completed_count(required: frozenset[str] | None, consumption: Iterable[Consu
     if required is None:
         return 0
     return len(required & {row.content_id for row in consumption if row.status == COMPLETED})
+
+
+def completion_percentage(count: int, required: int) -> int:
+    """Give how much of what is required is completed, in whole percents, rounded down; 100 where nothing is."""
+    return 100 if count >= required else 100 * count // required
+
+
+def completed_since_ms(rules: Rules, row: EnrolmentRow) -> int:
+    """Give when a row's completion was written: its completedon, unless that says when the learner was done (ms)."""
+    completed_on_ms = row.completed_on_ms or 0
+    if not rules.completed_on_from_consumption:
+        return completed_on_ms
+    return max(completed_on_ms, (row.completed_on_written_us or 0) // 1000)
 
 
 def unit_ids(consumption: Iterable[Consumption], relations: CourseRelations, course_id: str) -> frozenset[str]:
@@ -173,9 +189,16 @@ def _plan_completion(case: _Case, aggregates: tuple[AggregateWrite, ...], count:
         write = _enrolment_write(case, count, status)
         return Plan(Verdict.COMPLETED, aggregates, write, Completion(attempt.enrolment, row.completed_on_ms))
     # a repeated try announces what the first one recorded: one request has one completedon
-    completed_on_ms = case.now_ms if attempt.owed_ms is None else attempt.owed_ms
+    completed_on_ms = _completed_on(case) if attempt.owed_ms is None else attempt.owed_ms
     write = _enrolment_write(case, count, status, completed_on_ms)
     return Plan(Verdict.COMPLETED, aggregates, write, Completion(attempt.enrolment, completed_on_ms))
+
+
+def _completed_on(case: _Case) -> int:
+    if not case.rules.completed_on_from_consumption:
+        return case.now_ms
+    required = case.required(case.attempt.enrolment.course_id) or frozenset()
+    return latest_completion(required, case.look.consumption, case.now_ms)
 
 
 def _standing_completion(case: _Case) -> Completion | None:
@@ -188,7 +211,7 @@ def _standing_completion(case: _Case) -> Completion | None:
     if row is None or row.status != COMPLETED or row.completed_on_ms is None:
         return None
     owed = row.completed_on_ms == attempt.owed_ms
-    answered = attempt.repeated and row.completed_on_ms >= attempt.requested_ms - REPEATED_SKEW_MS
+    answered = attempt.repeated and completed_since_ms(case.rules, row) >= attempt.requested_ms - REPEATED_SKEW_MS
     return Completion(attempt.enrolment, row.completed_on_ms) if owed or answered else None
 
 
@@ -228,7 +251,12 @@ def _enrolment_write(
         stamp_us=case.stamp_us,
         status=status,
         completed_on_ms=completed_on_ms,
+        completion_percentage=_percentage(case, count) if case.rules.completion_percentage_written else None,
     )
+
+
+def _percentage(case: _Case, count: int) -> int:
+    return completion_percentage(count, len(case.required(case.attempt.enrolment.course_id) or ()))
 
 
 def _in_progress_write(case: _Case, count: int) -> EnrolmentWrite:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import structlog
 
 from reconciliation import progress
+from reconciliation.completion_time import completed_anew
 from reconciliation.counters import Counters
+from reconciliation.course_list import CourseList
 from reconciliation.durations import Stage, Stages
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import (
@@ -38,7 +40,7 @@ from reconciliation.publisher import EventPublisher
 from reconciliation.reconciling import RecordDebts
 from reconciliation.relation_cache import RelationCache
 from reconciliation.search import CollectionSearch
-from reconciliation.work import Work, above, alive, shows, take_errors
+from reconciliation.work import Work, above, alive, changed_users, shows, take_errors
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +67,7 @@ class Reconciler:
         publisher: sends events to Kafka and waits until it has them.
         rules: the switches that change what is written.
         topics: where completions are announced.
+        course_list: drops learners' cached course lists; None where they are left to expire.
         counters: what is counted on the way.
         stages: what times the steps.
         now_us: the clock, in microseconds since 1970.
@@ -80,6 +83,7 @@ class Reconciler:
         publisher: EventPublisher,
         rules: progress.Rules,
         topics: EventTopics,
+        course_list: CourseList | None = None,
         counters: Counters,
         stages: Stages,
         now_us: Callable[[], int],
@@ -90,6 +94,7 @@ class Reconciler:
         self._publisher = publisher
         self._rules = rules
         self._topics = topics
+        self._course_list = course_list
         self._counters = counters
         self._stages = stages
         self._now_us = now_us
@@ -111,6 +116,8 @@ class Reconciler:
             self._record_debts(works, record_debts)
             with self._stages.time(Stage.ENROLMENTS):
                 self._write_enrolments(store, works)
+            if self._course_list is not None:
+                self._course_list.changed(changed_users(works))
             self._announce(works)
         except ReconciliationError as error:
             # a server is away: it concerns all that had not failed by themselves
@@ -227,11 +234,19 @@ class Reconciler:
         debts = [Debt(work.attempt.entry_id, completion, completion_mid(completion)) for work, completion in owing]
         with self._stages.time(Stage.DEBTS):
             statuses = record_debts(debts)
+        set_back: list[Work] = []
         for (work, completion), status in zip(owing, statuses, strict=True):
             if status is DebtStatus.LOST:
                 work.error = ClaimLost("the claim ended before the completion was written")
             elif status is DebtStatus.OWED:
                 work.announce = completion
+            elif self._rules.completed_on_from_consumption:
+                anew = completed_anew(work.plan, self._now_us() // 1000)
+                if anew is not None:
+                    work.plan = anew
+                    set_back.append(work)
+        if set_back:
+            self._record_debts(set_back, record_debts)
 
     def _write_enrolments(self, store: EnrolmentStore, works: Sequence[Work]) -> None:
         """Write the enrolments, then make sure that each completion is what a reader sees."""

@@ -110,6 +110,19 @@ def relation_cache_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
+def course_list_client(settings: Settings, timeout: float, repeats: int = 1) -> redis.Redis:
+    """Make a client of the course service's cache; it asks nobody yet.
+
+    `timeout` is in seconds, for connecting and for each answer; `repeats` is how often it tries again, since a
+    connection that was idle may just have been closed.
+    """
+    options: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), repeats), "health_check_interval": 30}
+    if settings.course_list_redis_url is not None:
+        return open_redis(settings.course_list_redis_url, None, timeout, **options)
+    server = relation_cache_arguments(settings) | {"db": 0}
+    return redis.Redis(**server, **options, socket_timeout=timeout, socket_connect_timeout=timeout)
+
+
 def open_redis(url: str, sentinel: SentinelAccess | None, timeout: float, **arguments: Any) -> redis.Redis:
     """Make a client of the server that a URL names, or its sentinels; it asks nobody yet.
 

@@ -15,6 +15,9 @@ from reconciliation.model import EnrolmentKey, Origin, Record, SyncRequest
 
 ACTION = "user-enrolment-sync"
 
+#: What the job that merges a learner's accounts asks for; taken where `request.batch.sync.accept` says so.
+BATCH_SYNC_ACTION = "batch-enrolment-sync"
+
 #: A record with this header may have been answered before: it was sent again by `replay`. Its value is a JSON array:
 #: topic, partition, offset and timestamp of the record as it was first sent (reconciliation/replays.py).
 REPEATED_HEADER = "enrolment-reconciliation-repeated"
@@ -35,8 +38,8 @@ class Skip:
     reason: str
 
 
-def parse(record: Record) -> SyncRequest | Skip:
-    """Read one record of the input topic.
+def parse(record: Record, *, batch_sync: bool = False) -> SyncRequest | Skip:
+    """Read one record of the input topic; `batch_sync` says whether `BATCH_SYNC_ACTION` is ours too.
 
     Raises:
         InvalidRequest: the record can't be a request and goes to the failed topic: no JSON object (RFC 8259, UTF-8), or
@@ -50,8 +53,9 @@ def parse(record: Record) -> SyncRequest | Skip:
     if not isinstance(edata, dict):
         return Skip("edata is not an object")
     action = edata.get("action")
-    if not isinstance(action, str) or action.lower() != ACTION:
-        return Skip(f"edata.action is not {ACTION}")
+    ours = (ACTION, BATCH_SYNC_ACTION) if batch_sync else (ACTION,)
+    if not isinstance(action, str) or action.lower() not in ours:
+        return Skip(f"edata.action is not {' or '.join(ours)}")
     repeated = any(name == REPEATED_HEADER for name, _ in record.headers)
     return SyncRequest(
         entry_id=request_id(record.origin),

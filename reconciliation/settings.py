@@ -1,7 +1,7 @@
 """The settings of a process, from the environment, CONFIG_FILE and the defaults; see docs/settings.md.
 
-The catalogue of settings is in settings_servers.py, with a module for each server, settings_behaviour.py and
-settings_observation.py. Nothing is read when this module is imported: call `load_settings`.
+The catalogue of settings is in settings_servers.py, with a module for each server, settings_behaviour.py,
+settings_courtesies.py and settings_observation.py. Nothing is read when this module is imported: call `load_settings`.
 """
 
 import os
@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from reconciliation.errors import SettingsError
 from reconciliation.settings_behaviour import BehaviourSettings
+from reconciliation.settings_courtesies import CourtesySettings
 from reconciliation.settings_hocon import read_hocon
 from reconciliation.settings_kinds import ENVIRONMENT, Kind
 from reconciliation.settings_observation import ObservationSettings
@@ -33,7 +34,7 @@ _PLACEHOLDER = re.compile(r"\{\{\s*env\s*\}\}")
 _ENVIRONMENT = "environment"
 
 
-class Settings(ObservationSettings, BehaviourSettings, ServerSettings):
+class Settings(ObservationSettings, CourtesySettings, BehaviourSettings, ServerSettings):
     """The settings of one process; spans of time are in seconds. `load_settings` makes it.
 
     Calling the class itself reads no source: it takes keyword arguments and fills in the defaults.

@@ -99,7 +99,7 @@ class BehaviourSettings(BaseSettings):
         int,
         kind.whole_number(1, 500),
         Documented("bridge.group.size", "The most requests that one Celery task carries."),
-    ] = 25
+    ] = 100
     poll_records: Annotated[
         int,
         kind.whole_number(1, 10_000),

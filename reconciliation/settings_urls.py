@@ -101,6 +101,10 @@ def _check_sentinels(urls: list[SplitResult]) -> None:
 def _parse_ledger_url(text: str) -> str:
     if text.startswith(f"{_SENTINEL}://"):
         return _parse_broker_url(text)
+    return _parse_redis_url(text)
+
+
+def _parse_redis_url(text: str) -> str:
     parts = _split_url(text)
     if parts.scheme not in _REDIS_SCHEMES:
         raise ValueError
@@ -160,3 +164,4 @@ BROKER_URL = Kind(
     _parse_broker_url,
 )
 LEDGER_URL = Kind("a redis:// or rediss:// URL with a host", _parse_ledger_url)
+REDIS_URL = Kind("a redis:// or rediss:// URL with a host", _parse_redis_url)

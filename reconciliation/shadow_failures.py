@@ -32,7 +32,7 @@ class CountedFailures:
 def _not_compared(record: Record, failure: FinalFailure) -> Comparison | None:
     """Give what is reported of a request that was given up; None where the record can't be a request."""
     try:
-        request = parse(record)
+        request = parse(record, batch_sync=True)
     except InvalidRequest:
         return None
     if isinstance(request, Skip):

@@ -37,6 +37,7 @@ _ENROLMENT_CELLS = (
     "status, toUnixTimestamp(completedon), WRITETIME(status), WRITETIME(completedon), WRITETIME(progress), "
     "WRITETIME(datetime), WRITETIME(active)"
 )
+_COMPLETION_TIMES = ", toUnixTimestamp(last_completed_time), lastcompletedtime"
 _TIME_COLUMNS = frozenset({"enrolled_date", "datetime"})
 
 
@@ -70,7 +71,8 @@ class Tables:
 class StatementTexts:
     """One text a statement; the comment beside each names what is bound, in order.
 
-    `[stamp]` is bound only where writes carry timestamps (`lms-cassandra.write.timestamps`).
+    `[stamp]` is bound only where writes carry timestamps (`lms-cassandra.write.timestamps`), `[percentage]` only where
+    that is written (`enrolment.completionpercentage.write`).
     """
 
     read_consumption: str  # user, course, batch
@@ -78,20 +80,28 @@ class StatementTexts:
     probe: str  # user
     probe_write: str  # user, course, batch
     add_aggregate: str  # [stamp], aggregates, agg_last_updated, activity_type, activity_id, user, context_id
-    write_enrolment: str  # [stamp], progress, contentstatus, datetime, user, course, batch
-    write_completed_enrolment: str  # [stamp], progress, contentstatus, datetime, completedon, status, and the key
+    write_enrolment: str  # [stamp], progress, contentstatus, datetime, [percentage], user, course, batch
+    write_completed_enrolment: str  # [stamp], progress, contentstatus, datetime, [percentage], completedon, status, key
     write_status: str  # [stamp], status, user, course, batch
 
 
-def statement_texts(tables: Tables, *, write_timestamps: bool) -> StatementTexts:
-    """Return every statement for these tables, with USING TIMESTAMP in all writes or in none."""
+def statement_texts(
+    tables: Tables, *, write_timestamps: bool, completion_times: bool = False, completion_percentage: bool = False
+) -> StatementTexts:
+    """Return every statement for these tables, with USING TIMESTAMP in all writes or in none.
+
+    With `completion_times` the consumption is read with when each content was completed, twice as it is kept: in
+    milliseconds, and as text. With `completion_percentage` that is written with progress.
+    """
     consumption = f"{tables.keyspace}.{tables.consumption}"
     enrolments = f"{tables.keyspace}.{tables.enrolments}"
     aggregates = f"{tables.keyspace}.{tables.aggregates}"
     stamp = " USING TIMESTAMP ?" if write_timestamps else ""
     update_enrolment = f"UPDATE {enrolments}{stamp} SET"
+    times = _COMPLETION_TIMES if completion_times else ""
+    progress = f"progress = ?, contentstatus = ?, datetime = ?{', completionpercentage = ?' * completion_percentage}"
     return StatementTexts(
-        read_consumption=f"SELECT contentid, status FROM {consumption} {_ONE_ENROLMENT}",
+        read_consumption=f"SELECT contentid, status{times} FROM {consumption} {_ONE_ENROLMENT}",
         read_enrolment=f"SELECT {_ENROLMENT_CELLS} FROM {enrolments} {_ONE_ENROLMENT}",
         probe=f"SELECT userid FROM {enrolments} WHERE userid = ? LIMIT 1",
         # Of a row that is not there, stamped older than anything: it changes nothing for any reader.
@@ -102,11 +112,8 @@ def statement_texts(tables: Tables, *, write_timestamps: bool) -> StatementTexts
             f"UPDATE {aggregates}{stamp} SET aggregates = aggregates + ?, agg_last_updated = agg_last_updated + ? "
             "WHERE activity_type = ? AND activity_id = ? AND user_id = ? AND context_id = ?"
         ),
-        write_enrolment=f"{update_enrolment} progress = ?, contentstatus = ?, datetime = ? {_ONE_ENROLMENT}",
-        write_completed_enrolment=(
-            f"{update_enrolment} progress = ?, contentstatus = ?, datetime = ?, completedon = ?, status = ? "
-            f"{_ONE_ENROLMENT}"
-        ),
+        write_enrolment=f"{update_enrolment} {progress} {_ONE_ENROLMENT}",
+        write_completed_enrolment=f"{update_enrolment} {progress}, completedon = ?, status = ? {_ONE_ENROLMENT}",
         write_status=f"{update_enrolment} status = ? {_ONE_ENROLMENT}",
     )
 
@@ -121,13 +128,13 @@ class ReadTexts:
     probe: str  # user
 
 
-def read_texts(tables: Tables) -> ReadTexts:
-    """Return the statements that a comparison reads with."""
+def read_texts(tables: Tables, *, completion_times: bool = False) -> ReadTexts:
+    """Return the statements that a comparison reads with; `completion_times` as for `statement_texts`."""
     enrolments = f"{tables.keyspace}.{tables.enrolments}"
     return ReadTexts(
         compare_consumption=(
-            f"SELECT contentid, status, WRITETIME(status) FROM {tables.keyspace}.{tables.consumption} "
-            f"{_ONE_ENROLMENT} LIMIT ?"
+            f"SELECT contentid, status, WRITETIME(status){_COMPLETION_TIMES if completion_times else ''} "
+            f"FROM {tables.keyspace}.{tables.consumption} {_ONE_ENROLMENT} LIMIT ?"
         ),
         compare_enrolment=f"SELECT {_ENROLMENT_CELLS}, progress, contentstatus FROM {enrolments} {_ONE_ENROLMENT}",
         compare_aggregate=(

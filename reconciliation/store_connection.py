@@ -24,7 +24,7 @@ from cassandra.query import tuple_factory
 
 from reconciliation.binding import Statement
 from reconciliation.errors import ReconciliationError, RequestFailed, SettingsError, StoreUnavailable
-from reconciliation.statements import Tables, statement_texts
+from reconciliation.statements import StatementTexts, Tables, statement_texts
 from reconciliation.tls import Tls
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,8 @@ class StoreConfig:
     `timeout` is in seconds, for each CQL request; `local_datacenter` None means that of the first host that
     answers, which is told as doubtful with `several_datacenters`; `batch_write_size` is the largest number of
     aggregate rows in one message. `write_timestamps` False leaves out USING TIMESTAMP everywhere, for servers that
-    can't mix it (docs/reliability.md, write timestamps). `username` None means that nobody asks who we are, `tls`
+    can't mix it (docs/reliability.md, write timestamps). `completion_times` reads when contents were completed,
+    `completion_percentage` writes that (docs/courtesies.md). `username` None means that nobody asks who we are, `tls`
     None that Cassandra is spoken to in plain.
     """
 
@@ -76,6 +77,8 @@ class StoreConfig:
     local_datacenter: str | None = None
     batch_write_size: int = 10
     write_timestamps: bool = True
+    completion_times: bool = False
+    completion_percentage: bool = False
     several_datacenters: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -105,6 +108,16 @@ class Connection:
     statements: PreparedStatements
 
 
+def worker_texts(config: StoreConfig, tables: Tables) -> StatementTexts:
+    """Give the statements that a worker uses."""
+    return statement_texts(
+        tables,
+        write_timestamps=config.write_timestamps,
+        completion_times=config.completion_times,
+        completion_percentage=config.completion_percentage,
+    )
+
+
 def connect(config: StoreConfig) -> Connection:
     """Return an open connection with all statements prepared.
 
@@ -113,7 +126,7 @@ def connect(config: StoreConfig) -> Connection:
     """
 
     def prepare(session: Session, tables: Tables) -> PreparedStatements:
-        texts = statement_texts(tables, write_timestamps=config.write_timestamps)
+        texts = worker_texts(config, tables)
         named = {field.name: getattr(texts, field.name) for field in fields(texts)}
         return PreparedStatements(**prepared(session, named, tables))
 

@@ -6,9 +6,10 @@ from typing import Any, TypeAlias
 from cassandra.cluster import ResponseFuture, Session
 
 from reconciliation.binding import Statement
+from reconciliation.completion_time import completion_time
 from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError, StoreUnavailable
-from reconciliation.model import EnrolmentRow
+from reconciliation.model import IN_PROGRESS, Consumption, EnrolmentRow
 from reconciliation.statements import SERVER_CLOCK
 from reconciliation.store_connection import clock_difference, translated
 
@@ -74,4 +75,11 @@ def enrolment_row(cells: Sequence[Any]) -> EnrolmentRow:
     """Make the row of what `read_enrolment` selects first: status, completedon and the write times."""
     status, completed_on_ms, *written_us, active_written_us = cells
     present = [stamp for stamp in written_us if stamp is not None]
-    return EnrolmentRow(status, completed_on_ms, written_us[0], max(present, default=None), active_written_us)
+    return EnrolmentRow(
+        status, completed_on_ms, written_us[0], max(present, default=None), active_written_us, written_us[1]
+    )
+
+
+def consumption_row(content_id: str, status: int | None, *completed: Any) -> Consumption:
+    """Make the row of what is selected of a content: id, status, and where they are read both times of completion."""
+    return Consumption(content_id, IN_PROGRESS if status is None else status, completion_time(*completed))

@@ -35,6 +35,15 @@ def take_errors(works: Sequence[Work], errors: Sequence[ReconciliationError | No
         work.error = error
 
 
+def changed_users(works: Sequence[Work]) -> list[str]:
+    """Give the learners whose rows were written, by this attempt or by the one whose completion it still announces."""
+    return [
+        work.attempt.enrolment.user_id
+        for work in alive(works)
+        if work.plan.aggregates or work.plan.enrolment is not None or work.announce is not None
+    ]
+
+
 def above(look: Look, stamp_us: int) -> int:
     """Give a stamp one microsecond after the latest cell of the row."""
     written = look.enrolment.last_written_us if look.enrolment else None

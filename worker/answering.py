@@ -9,7 +9,7 @@ from ledger.config import ledger_config
 from reconciliation.comparer import Comparer
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.failed_topic import FailedTopic, FailurePlace
-from reconciliation.from_settings import rules, store_config
+from reconciliation.from_settings import course_list, rules, store_config
 from reconciliation.kafka_options import connection_options
 from reconciliation.learner_reader import LearnerReader
 from reconciliation.publisher import EventPublisher
@@ -43,6 +43,7 @@ def answer_live(
     """Make what writes rows and sends events."""
     counters = metrics.counters
     publisher = EventPublisher(connection_options(settings), settings.kafka_timeout)
+    lists = course_list(settings)
     open_store = StoreOpener(lambda: EnrolmentStore.connect(store_config(settings), counters))
     reconciler = Reconciler(
         open_store=open_store,
@@ -55,12 +56,19 @@ def answer_live(
             audit=settings.kafka_audit_topic,
             channel=settings.audit_channel,
         ),
+        course_list=lists,
         counters=counters,
         stages=metrics.stages,
         now_us=_now_us,
     )
     failed_topic = FailedTopic(publisher, settings.kafka_output_failed_topic, counters)
-    return Answering(open_store, reconciler, failed_topic, publisher.probe, publisher.close)
+
+    def close() -> None:
+        if lists is not None:
+            lists.close()
+        publisher.close()
+
+    return Answering(open_store, reconciler, failed_topic, publisher.probe, close)
 
 
 def answer_in_shadow(

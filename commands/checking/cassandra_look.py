@@ -11,8 +11,8 @@ from commands.checking.findings import brief, words_of
 from reconciliation.enrolment_store import PROBE_USERS
 from reconciliation.from_settings import store_config
 from reconciliation.settings import Settings
-from reconciliation.statements import SERVER_CLOCK, StatementTexts, Tables, statement_texts
-from reconciliation.store_connection import StoreConfig, clock_difference, make_cluster
+from reconciliation.statements import SERVER_CLOCK, StatementTexts, Tables
+from reconciliation.store_connection import StoreConfig, clock_difference, make_cluster, worker_texts
 
 
 def look_at_cassandra(settings: Settings, limit: float) -> CassandraSeen:
@@ -65,7 +65,7 @@ def _answers(cluster: Cluster, session: Session, config: StoreConfig) -> Cassand
     asked = cluster.get_control_connection_host()
     # an unquoted name is folded to lower case by Cassandra
     keyspace = cluster.metadata.keyspaces.get(config.keyspace.lower())
-    texts = statement_texts(tables, write_timestamps=config.write_timestamps)
+    texts = worker_texts(config, tables)
     return CassandraSeen(
         nodes=nodes,
         # where none is set, the driver takes that of the first node that answers, and a worker with it

@@ -1,7 +1,7 @@
 """What was seen of Cassandra, and what that means for the product (docs/reconciliation.md, tables). Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from commands.checking.findings import Finding, State, named, not_looked_at, unreachable
 from reconciliation.settings import Settings
@@ -103,13 +103,24 @@ class CassandraSeen:
     refused: str = ""
 
 
-def judge_cassandra(settings: Settings, seen: CassandraSeen) -> list[Finding]:
-    """Say what was found, a row a check; a column has one only where it is wrong."""
-    tables = {
-        settings.content_consumption_table: CONSUMPTION,
-        settings.user_enrolments_table: ENROLMENTS,
+def expected_tables(settings: Settings) -> dict[str, Expected]:
+    """Give what each table must have, by its name: more where courtesies are on (docs/courtesies.md)."""
+    consumption = dict(CONSUMPTION.columns)
+    enrolments = dict(ENROLMENTS.columns)
+    if settings.completed_on_from_consumption:
+        consumption |= {"last_completed_time": "timestamp", "lastcompletedtime": "text"}
+    if settings.completion_percentage_written:
+        enrolments["completionpercentage"] = "int"
+    return {
+        settings.content_consumption_table: replace(CONSUMPTION, columns=consumption),
+        settings.user_enrolments_table: replace(ENROLMENTS, columns=enrolments),
         settings.user_activity_agg_table: AGGREGATES,
     }
+
+
+def judge_cassandra(settings: Settings, seen: CassandraSeen) -> list[Finding]:
+    """Say what was found, a row a check; a column has one only where it is wrong."""
+    tables = expected_tables(settings)
     of_keyspace = ["replication", *(f"table {name}" for name in tables), "reads at LOCAL_QUORUM"]
     if seen.trouble:
         address = f"{', '.join(settings.cassandra_hosts)}, port {settings.cassandra_port}"

@@ -15,17 +15,18 @@ from redis.retry import Retry
 from bridge.dispatch import CONNECT_ONCE
 from bridge.queue_length import queue_length
 from commands.checking.findings import brief, words_of
-from commands.checking.redis_seen import BrokerSeen, LedgerSeen, RelationsSeen, ServerSeen
+from commands.checking.redis_seen import BrokerSeen, CourseListsSeen, LedgerSeen, RelationsSeen, ServerSeen
 from ledger.config import ledger_config
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
+from reconciliation.course_list import course_list_key
 from reconciliation.errors import LedgerUnavailable, RelationCacheUnavailable
-from reconciliation.redis_options import open_redis, relation_cache_arguments, sentinel_access
+from reconciliation.redis_options import course_list_client, open_redis, relation_cache_arguments, sentinel_access
 from reconciliation.relation_cache import RelationCache, connect_redis
 from reconciliation.settings import Settings
 from reconciliation.settings_urls import is_amqp_url
 
-_PROBE_COURSE = "enrolment-reconciliation-probe"
+_PROBE_COURSE = _PROBE_USER = "enrolment-reconciliation-probe"
 #: How many keys are looked at for one that holds leaf nodes, and how many of them at a time.
 _MOST_KEYS = 20_000
 _KEYS_AT_ONCE = 1_000
@@ -74,6 +75,25 @@ def _run_script(settings: Settings, timeout: float) -> str:
     finally:
         cache.close()
     return ""
+
+
+def look_at_course_lists(settings: Settings, limit: float) -> CourseListsSeen:
+    """Look at the course service's cache; each question may take `limit` seconds, or enrolment.cache.timeout if less.
+
+    The key whose dropping is tried is that of a learner who is not there.
+    """
+    client = course_list_client(settings, min(limit, settings.course_list_timeout), repeats=0)
+    try:
+        client.ping()
+        try:
+            client.unlink(course_list_key(_PROBE_USER))
+        except redis.ResponseError as error:
+            return CourseListsSeen(refused=brief(words_of(error)))
+    except (redis.RedisError, OSError) as error:
+        return CourseListsSeen(trouble=words_of(error))
+    finally:
+        client.close()
+    return CourseListsSeen()
 
 
 def look_at_broker(app: Celery, settings: Settings, limit: float) -> BrokerSeen:

@@ -1,6 +1,6 @@
 """What was seen of Redis in its roles, and what that means for the product (docs/reliability.md, Redis). Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from commands.checking.findings import Finding, State, named, not_looked_at, unreachable
 from reconciliation.broker_options import MADE_OTHERWISE
@@ -10,6 +10,7 @@ from reconciliation.settings_sources import shown
 RELATIONS = "relation cache"
 BROKER = "Celery's broker"
 LEDGER = "ledger"
+COURSE_LISTS = "course list cache"
 
 #: From this share of its memory on, a Redis that evicts nothing will soon refuse what is new.
 _FULL_SHARE = 0.8
@@ -29,6 +30,14 @@ class RelationsSeen:
     trouble: str = ""
     keys: int = 0
     leaf_nodes: bool | None = False
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CourseListsSeen:
+    """The course service's cache: why it could not be asked, or why no key may be dropped; "" where none is."""
+
+    trouble: str = ""
     refused: str = ""
 
 
@@ -110,6 +119,25 @@ def _judge_scripts(server: str, refused: str) -> Finding:
         step = "allow this client EVALSHA and SCRIPT LOAD: every read is a script"
         return Finding(server, "scripts", State.WRONG, refused, step)
     return Finding(server, "scripts", State.OK, "may run")
+
+
+def judge_course_lists(settings: Settings, seen: CourseListsSeen) -> list[Finding]:
+    """Say what was found of the course service's cache, a row a check. What is amiss stops nothing: it is a warning."""
+    own = settings.course_list_redis_url
+    beside = f"{settings.redis_host}:{settings.redis_port}, database 0"
+    address = beside if own is None else shown(own, secret=True).strip("'")
+    servers = named("enrolment.cache.redis.url") if own is not None else named("redis.host", "redis.port")
+    if seen.trouble:
+        away = unreachable(COURSE_LISTS, "answers", seen.trouble, address, servers)
+        return [
+            replace(away, state=State.WARNING),
+            *not_looked_at(COURSE_LISTS, ["keys"], "the cache does not answer"),
+        ]
+    found = [Finding(COURSE_LISTS, "answers", State.OK, address)]
+    if seen.refused:
+        step = f"name a master, and a user that may UNLINK: {servers}; till then learners see older lists for a while"
+        return [*found, Finding(COURSE_LISTS, "keys", State.WARNING, seen.refused, step)]
+    return [*found, Finding(COURSE_LISTS, "keys", State.OK, "may be dropped")]
 
 
 def judge_broker(settings: Settings, seen: BrokerSeen) -> list[Finding]:

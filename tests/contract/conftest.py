@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,29 +29,28 @@ class Database:
 
     def enrol(self, key: EnrolmentKey, stamp_us: int, **cells: object) -> None:
         columns = {"userid": key.user_id, "courseid": key.course_id, "batchid": key.batch_id, **cells}
-        marks = ", ".join(["%s"] * len(columns))
-        self.execute(
-            f"INSERT INTO {{keyspace}}.user_enrolments ({', '.join(columns)}) VALUES ({marks}) USING TIMESTAMP %s",  # noqa: S608 - column names of this file's callers
-            [*columns.values(), stamp_us],
-        )
+        self._insert("user_enrolments", columns, f" USING TIMESTAMP {stamp_us}")
 
-    def consume(self, key: EnrolmentKey, content_id: str, status: int | None) -> None:
-        self.execute(
-            "INSERT INTO {keyspace}.user_content_consumption (userid, courseid, batchid, contentid, status)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            [key.user_id, key.course_id, key.batch_id, content_id, status],
-        )
+    def consume(self, key: EnrolmentKey, content_id: str, status: int | None, **cells: object) -> None:
+        columns = {"userid": key.user_id, "courseid": key.course_id, "batchid": key.batch_id, "contentid": content_id}
+        self._insert("user_content_consumption", {**columns, "status": status, **cells})
 
     def enrolment(self, key: EnrolmentKey) -> Any:
         (row,) = self.execute(
             "SELECT status, progress, contentstatus, toUnixTimestamp(completedon) AS completedon,"
             " toUnixTimestamp(datetime) AS datetime, WRITETIME(status) AS status_us,"
             " WRITETIME(progress) AS progress_us, WRITETIME(completedon) AS completedon_us,"
-            " WRITETIME(datetime) AS datetime_us, active, addedby"
+            " WRITETIME(datetime) AS datetime_us, active, addedby,"
+            " completionpercentage, WRITETIME(completionpercentage) AS completionpercentage_us"
             " FROM {keyspace}.user_enrolments WHERE userid = %s AND courseid = %s AND batchid = %s",
             [key.user_id, key.course_id, key.batch_id],
         )
         return row
+
+    def _insert(self, table: str, columns: Mapping[str, object], options: str = "") -> None:
+        marks = ", ".join(["%s"] * len(columns))
+        text = f"INSERT INTO {{keyspace}}.{table} ({', '.join(columns)}) VALUES ({marks}){options}"  # noqa: S608 - names of this file's callers
+        self.execute(text, list(columns.values()))
 
 
 @pytest.fixture

@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.io.libevreactor import LibevConnection
 
+from reconciliation.comparison import LearnerRows
 from reconciliation.counters import Counters
-from reconciliation.enrolment_store import EnrolmentStore
+from reconciliation.enrolment_store import EnrolmentStore, StoreConfig
 from reconciliation.errors import RequestFailed, SettingsError, StoreUnavailable
+from reconciliation.learner_reader import LearnerReader
 from reconciliation.model import Consumption, EnrolmentKey, EnrolmentRow, EnrolmentWrite, Look, StatusWrite
 
 
@@ -47,7 +50,10 @@ def test_a_completion_reads_back_to_the_millisecond(store: EnrolmentStore, key: 
     assert store.write_enrolments([write]) == [None]
 
     missing = EnrolmentKey("x", "y", "z")
-    assert store.read_completions([key, missing]) == [EnrolmentRow(2, 1_699_999_999_999, 77, 77), None]
+    assert store.read_completions([key, missing]) == [
+        EnrolmentRow(2, 1_699_999_999_999, 77, 77, completed_on_written_us=77),
+        None,
+    ]
 
 
 @pytest.mark.parametrize("moment_ms", [253_402_300_800_000, -62_135_596_800_001, 2**62, 0, -1])
@@ -56,7 +62,39 @@ def test_dates_that_python_cannot_hold_are_read(
 ) -> None:
     database.enrol(key, 1_000, status=2, completedon=moment_ms)
 
-    assert store.read_completions([key]) == [EnrolmentRow(2, moment_ms, 1_000, 1_000)]
+    assert store.read_completions([key]) == [EnrolmentRow(2, moment_ms, 1_000, 1_000, completed_on_written_us=1_000)]
+
+
+def test_times_of_completion_are_read_where_they_are_wanted(
+    connect: Callable[..., EnrolmentStore], database: Any, key: EnrolmentKey
+) -> None:
+    database.consume(key, "neither", 2)
+    database.consume(key, "timestamp", None, last_completed_time=1_700_000_000_123, lastcompletedtime="nonsense")
+    database.consume(key, "text", 2, lastcompletedtime="2023-05-08 10:00:00:250+0530")
+    times = {"neither": None, "timestamp": 1_700_000_000_123, "text": 1_683_520_200_250}
+
+    (read,), (plain,) = connect(completion_times=True).look([key]), connect().look([key])
+
+    assert isinstance(read, Look)
+    assert isinstance(plain, Look)
+    assert {row.content_id: row.completed_ms for row in read.consumption} == times
+    assert {row.content_id: row.status for row in read.consumption} == {"neither": 2, "timestamp": 1, "text": 2}
+    assert {row.content_id: row.completed_ms for row in plain.consumption} == dict.fromkeys(times)
+
+
+def test_a_comparison_reads_times_of_completion_where_they_are_wanted(
+    store_config: StoreConfig, database: Any, counters: Counters, key: EnrolmentKey
+) -> None:
+    database.consume(key, "do_1", 2, last_completed_time=1_700_000_000_123)
+    for wanted, time_ms in ((True, 1_700_000_000_123), (False, None)):
+        reader = LearnerReader.connect(replace(store_config, completion_times=wanted), counters)
+        try:
+            (rows,) = reader.look([key])
+        finally:
+            reader.close()
+        assert isinstance(rows, LearnerRows)
+        assert rows.look.consumption == (Consumption("do_1", 2, time_ms),)
+        assert set(rows.consumption_written_us) == {"do_1"}
 
 
 def test_2500_rows_are_read_whole(store: EnrolmentStore, database: Any, counters: Counters, key: EnrolmentKey) -> None:

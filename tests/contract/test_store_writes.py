@@ -28,8 +28,10 @@ def enrolment(
     content_status: dict[str, int] | None = None,
     stamp_us: int = STAMP_US,
     completed_on_ms: int | None = None,
+    percentage: int | None = None,
 ) -> EnrolmentWrite:
-    return EnrolmentWrite(key, progress, content_status or {"do_1": 2}, NOW_MS, stamp_us, status, completed_on_ms)
+    statuses = content_status or {"do_1": 2}
+    return EnrolmentWrite(key, progress, statuses, NOW_MS, stamp_us, status, completed_on_ms, percentage)
 
 
 def aggregate_rows(database: Any, activity_id: str, user_id: str, batch_id: str) -> list[Any]:
@@ -111,7 +113,9 @@ def test_a_key_that_is_too_long_fails_alone(store: EnrolmentStore, database: Any
 def test_a_completion_is_one_write_with_its_stamp(
     store: EnrolmentStore, database: Any, counters: Counters, key: EnrolmentKey
 ) -> None:
-    database.enrol(key, 1000, status=1, active=True, addedby="admin", contentstatus={"gone": 1})
+    database.enrol(
+        key, 1000, status=1, active=True, addedby="admin", contentstatus={"gone": 1}, completionpercentage=41
+    )
 
     written = store.write_enrolments(
         [
@@ -130,7 +134,7 @@ def test_a_completion_is_one_write_with_its_stamp(
     assert (row.status, row.progress, row.completedon, row.datetime) == (2, 3, NOW_MS, NOW_MS)
     assert dict(row.contentstatus) == {"do_1": 2, "do_2": 2}, "contentstatus is replaced as a whole"
     assert {row.status_us, row.progress_us, row.completedon_us, row.datetime_us} == {STAMP_US}
-    assert (row.active, row.addedby) == (True, "admin"), "everything else stays"
+    assert (row.active, row.addedby, row.completionpercentage) == (True, "admin", 41), "everything else stays"
     assert counters.db_updates._value.get() == 1
 
 
@@ -142,6 +146,28 @@ def test_without_status_and_completedon_both_stay(store: EnrolmentStore, databas
     row = database.enrolment(key)
     assert (row.status, row.completedon, row.progress) == (1, 5_000, 9)
     assert (row.status_us, row.completedon_us, row.progress_us) == (1000, 1000, STAMP_US)
+
+
+@pytest.mark.parametrize("write_timestamps", [True, False])
+def test_a_percentage_is_written_with_its_progress(
+    connect: Callable[..., EnrolmentStore], database: Any, key: EnrolmentKey, *, write_timestamps: bool
+) -> None:
+    store = connect(completion_percentage=True, write_timestamps=write_timestamps)
+    database.enrol(key, 1000, status=1, completionpercentage=3)
+
+    assert store.write_enrolments([enrolment(key, None, progress=2, percentage=66)]) == [None]
+
+    row = database.enrolment(key)
+    assert (row.status, row.progress, row.completionpercentage, row.completedon) == (1, 2, 66, None)
+    assert row.completionpercentage_us == row.progress_us
+
+    status = StatusWrite(2, STAMP_US + 1)
+    completion = enrolment(key, status, percentage=100, stamp_us=STAMP_US + 1, completed_on_ms=NOW_MS)
+    assert store.write_enrolments([completion]) == [None]
+
+    row = database.enrolment(key)
+    assert (row.status, row.completionpercentage, row.completedon, row.datetime) == (2, 100, NOW_MS, NOW_MS)
+    assert row.completionpercentage_us == row.completedon_us
 
 
 def test_a_status_1_with_a_low_stamp_loses_to_any_completion(

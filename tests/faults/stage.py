@@ -1,7 +1,7 @@
 """A site on which one worker can be frozen or killed at exactly one step, while another sees the servers directly."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -78,10 +78,11 @@ class Stage:
         make_environment: MakeEnvironment,
         shared_keyspace: MakeKeyspace,
         logs: Path,
+        settings: Mapping[str, str] | None = None,
     ) -> Iterator[Self]:
-        """Make a stage, on a site of its own, that many tests may share."""
+        """Make a stage, on a site of its own, that many tests may share; `settings` are more variables."""
         keyspace = shared_keyspace(AggregateLayout.USER_IN_PARTITION)
-        site = Site(ports, make_environment(), keyspace, logs, {**FAST, **SETTINGS}, workers=1)
+        site = Site(ports, make_environment(), keyspace, logs, {**FAST, **SETTINGS, **(settings or {})}, workers=1)
         with site, cls(site) as made:
             yield made
 

@@ -1,9 +1,10 @@
-"""A worker that dies in the middle of a group of 25, at each step, with the next worker after it."""
+"""A worker that dies in the middle of a group of the default size, at each step, with the next worker after it."""
 
 import signal
 
 import pytest
 
+from reconciliation.settings import Settings
 from tests.faults.conftest import MakeSite
 from tests.faults.dying_worker import STEPS
 from tests.faults.load import Load
@@ -34,4 +35,4 @@ def test_a_group_that_dies_halfway_is_finished_by_others(make_site: MakeSite, se
     verdict = load.verdict(site)
     verdict.check()
     # the events of the groups that died after Kafka had them, and before the ledger knew
-    assert 0 < sum(count for _, count in verdict.repeated) <= 25 * len(STEPS)
+    assert 0 < sum(count for _, count in verdict.repeated) <= Settings().group_size * len(STEPS)

@@ -256,7 +256,7 @@ def test_a_redis_that_is_away_is_said_to_be(open_ledger: Callable[..., Ledger]) 
         operations.open_count,
         operations.now_ms,
         ledger.oldest_open_ms,
-        ledger.is_paused,
+        ledger.verify,
         lambda: list(operations.entries()),
         lambda: operations.pause([EVERYTHING], ""),
         lambda: operations.end_pauses([EVERYTHING]),

@@ -65,7 +65,7 @@ def check_certificate(record: Received, learner: Learner, completed_on_ms: int) 
     }
 
 
-def check_audit(record: Received, learner: Learner) -> None:
+def check_audit(record: Received, learner: Learner, channel: str = "in.sunbird") -> None:
     """Insist that this is the audit event of a completion of that learner."""
     event = record.event
     assert record.key == learner.user.encode()
@@ -84,7 +84,7 @@ def check_audit(record: Received, learner: Learner) -> None:
         "actor": {"id": learner.user, "type": "User"},
         "edata": {"props": ["status", "completedon"], "type": "enrol-complete"},
         "context": {
-            "channel": "in.sunbird",
+            "channel": channel,
             "env": "Course",
             "sid": event["context"]["sid"],
             "did": event["context"]["did"],

@@ -89,6 +89,15 @@ class Tables:
             [(*learner.ids, content, status) for learner, rows in contents.items() for content, status in rows.items()],
         )
 
+    def add_completed(self, learner: Learner, times: Mapping[str, tuple[object, str | None]]) -> None:
+        """Write contents that the learner completed, each with both times of its completion: timestamp and text."""
+        self._write(
+            "INSERT INTO user_content_consumption"
+            " (userid, courseid, batchid, contentid, status, last_completed_time, lastcompletedtime)"
+            " VALUES (?, ?, ?, ?, 2, ?, ?)",
+            [(*learner.ids, content, *both) for content, both in times.items()],
+        )
+
     def add_enrolments(self, learners: Iterable[Learner], *, stamp_us: int | None = None, **cells: object) -> None:
         """Write an enrolment for each learner: status 1, everything that belongs to others, and `cells`.
 

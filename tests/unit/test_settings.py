@@ -243,7 +243,7 @@ TABLE: dict[str, tuple[str, object, str | None, object, tuple[str, ...]]] = {
     "ledger_sweep_max_wait": ("LEDGER_SWEEP_MAX_WAIT", 3600.0, "5", 5.0, ("86401",)),
     "ledger_sweep_rate": ("LEDGER_SWEEP_RATE", 300, "1", 1, ("0", "100001", "1.5")),
     "ledger_paid_memory": ("LEDGER_PAID_MEMORY", 172_800.0, "60", 60.0, ("59",)),
-    "group_size": ("BRIDGE_GROUP_SIZE", 25, "500", 500, ("0", "501", "٣")),
+    "group_size": ("BRIDGE_GROUP_SIZE", 100, "500", 500, ("0", "501", "٣")),
     "poll_records": ("BRIDGE_POLL_RECORDS", 250, "10000", 10_000, ("10001", "9" * 5000)),
     "worker_threads": ("WORKER_THREADS", 4, "8.0", 8, ("257",)),
     "worker_shutdown_limit": ("WORKER_SHUTDOWN_LIMIT", 110.0, "1", 1.0, ("0", "3601")),
@@ -255,6 +255,18 @@ TABLE: dict[str, tuple[str, object, str | None, object, tuple[str, ...]]] = {
     "failures_max_per_minute": ("FAILURES_MAX_PER_MINUTE", 200, "1", 1, ("0", "1000001")),
     "attempt_limit": ("ATTEMPT_LIMIT", 300.0, "1.5", 1.5, ("0.9", "86401")),
     "shadow_delay": ("SHADOW_DELAY", 60.0, "0", 0.0, ("-1", "86401")),
+    "course_list_dropped": ("ENROLMENT_CACHE_DROP", False, "yes", True, ("perhaps",)),
+    "course_list_redis_url": (
+        "ENROLMENT_CACHE_REDIS_URL",
+        None,
+        "rediss://lms:pw@h:6380/2?ssl_cert_reqs=required",
+        "rediss://lms:pw@h:6380/2?ssl_cert_reqs=required",
+        ("amqp://h", "redis://h/a", "sentinel://h:26379/0", "redis://h/0?ssl_cert_reqs=required"),
+    ),
+    "course_list_timeout": ("ENROLMENT_CACHE_TIMEOUT", 1.0, "0.05", 0.05, ("0.04", "61")),
+    "completed_on_from_consumption": ("ENROLMENT_COMPLETEDON_FROM_CONSUMPTION", False, "on", True, ("now",)),
+    "completion_percentage_written": ("ENROLMENT_COMPLETIONPERCENTAGE_WRITE", False, "1", True, ("100",)),
+    "batch_sync_accepted": ("REQUEST_BATCH_SYNC_ACCEPT", False, "True", True, ("batch-enrolment-sync",)),
     "metrics_address": ("METRICS_ADDRESS", "127.0.0.1", "0.0.0.0", "0.0.0.0", ("a:1",)),  # noqa: S104 - a value only
     "metrics_bridge_port": ("METRICS_BRIDGE_PORT", 9464, "0", 0, ("65536", "TCP://10.0.0.1:1")),
     "metrics_worker_port": ("METRICS_WORKER_PORT", 9465, "0", 0, ("-1",)),
@@ -433,7 +445,7 @@ def test_settings_are_frozen() -> None:
 def test_calling_the_class_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUP_SIZE", "3")
     monkeypatch.setenv("BRIDGE_GROUP_SIZE", "3")
-    assert Settings().group_size == 25
+    assert Settings().group_size == 100
     assert Settings(environment="dev", group_size=7).kafka_input_topic == "dev.batch.enrolment.sync.request"
     assert load_settings().group_size == 3
 

@@ -46,7 +46,7 @@ def test_the_flink_jobs_files_as_they_are() -> None:
     assert settings.filter_processed_enrolments is True
     assert settings.collection_status_cache_expiry == 7200
     assert settings.search_base_path == "http://search.example.org:9000/search"
-    assert settings.group_size == 25
+    assert settings.group_size == 100
 
 
 def test_the_environment_wins_over_the_file_in_either_spelling() -> None:

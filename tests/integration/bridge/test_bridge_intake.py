@@ -15,7 +15,8 @@ from tests.support.waiting import wait_until
 OTHER_ACTION = encoded({"edata": {"action": "something-else"}})
 
 
-def test_requests_become_entries_and_grouped_messages_without_personal_ids(stand: BridgeStand) -> None:
+def test_requests_become_entries_and_grouped_messages_without_personal_ids(make_stand: MakeStand) -> None:
+    stand = make_stand(BRIDGE_GROUP_SIZE="25")
     who = learners(60)
     sent = stand.send(*who)
     stand.bridge()
