@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from devstack.cassandra import CassandraServer
+from devstack.cassandra import VERSIONS, CassandraServer
 from devstack.errors import DevstackError, StartCancelledError
 from devstack.kafka import KafkaServer
 from devstack.ports import HOST, Ports
@@ -49,7 +49,7 @@ class Stack:
     `environment` is what the topics are made for, `keyspace` what the tables are made in; `cache` holds the packages
     that all stacks share (default: DEVSTACK_CACHE, else .cache/devstack of the repository). `sync_every_write` False
     lets Cassandra acknowledge writes before they are on disk, as installations do. `security` makes all three ask for
-    a user.
+    a user. `cassandra` is the version of Cassandra, one of `devstack.cassandra.VERSIONS`.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Stack:
         cache: Path | None = None,
         sync_every_write: bool = True,
         security: Security | None = None,
+        cassandra: str = VERSIONS[0],
     ) -> None:
         if cache is None:
             cache = Path(os.environ.get("DEVSTACK_CACHE") or project_folder() / ".cache" / "devstack")
@@ -71,18 +72,22 @@ class Stack:
         self._keyspace = keyspace
         self._security = security
         place = Place(self.directory, cache.absolute(), self.ports, security)
-        self._cassandra = CassandraServer(place, sync_every_write=sync_every_write)
+        self._cassandra = CassandraServer(place, sync_every_write=sync_every_write, version=cassandra)
         servers = (KafkaServer(place), self._cassandra, RedisServer(place))
         self.servers: dict[str, Server] = {server.name: server for server in servers}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Stack":
-        """Return the stack that DEVSTACK_DIR, DEVSTACK_…_PORT, ENV and LMS_CASSANDRA_KEYSPACE describe."""
+        """Return the stack that DEVSTACK_DIR, DEVSTACK_…_PORT, ENV and LMS_CASSANDRA_KEYSPACE describe.
+
+        DEVSTACK_CASSANDRA is the version of Cassandra.
+        """
         return cls(
             Path(environment.get("DEVSTACK_DIR") or project_folder() / ".devstack"),
             Ports.from_environment(environment),
             environment=environment.get("ENV", "").strip() or "local",
             keyspace=environment.get("LMS_CASSANDRA_KEYSPACE") or DEFAULT_KEYSPACE,
+            cassandra=environment.get("DEVSTACK_CASSANDRA", "").strip() or VERSIONS[0],
         )
 
     def server(self, name: str) -> Server:
