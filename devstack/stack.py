@@ -15,7 +15,7 @@ from devstack.errors import DevstackError, StartCancelledError
 from devstack.kafka import KafkaServer
 from devstack.ports import HOST, Ports
 from devstack.redis import RedisServer
-from devstack.schema import DEFAULT_KEYSPACE, create_keyspace
+from devstack.schema import DEFAULT_KEYSPACE, create_hierarchy_store, create_keyspace, hierarchy_store
 from devstack.security import Security
 from devstack.server import Place, Server
 from devstack.topics import create_topics, topic_names
@@ -114,6 +114,9 @@ class Stack:
                 report("kafka", f"ready on {self.ports.bootstrap}, topics of ENV {self._environment} are there")
                 self._cassandra.create_user()
                 create_keyspace(HOST, self.ports.cassandra, self._keyspace, security=self._security)
+                store = hierarchy_store(self._environment)
+                if store is not None:
+                    create_hierarchy_store(HOST, self.ports.cassandra, store, self._security)
                 report("cassandra", f"ready on {HOST}:{self.ports.cassandra}, keyspace {self._keyspace} is there")
             except BaseException:
                 cancelled.set()
