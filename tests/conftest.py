@@ -19,7 +19,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from devstack.ports import HOST, Ports
-from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
+from devstack.schema import AggregateLayout, create_hierarchy_store, create_keyspace, drop_keyspace
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
 
@@ -145,6 +145,16 @@ def keyspace(make_keyspace: MakeKeyspace) -> str:
 def keyspace_other_layout(make_keyspace: MakeKeyspace) -> str:
     """A module's own keyspace, with the other PRIMARY KEY of user_activity_agg."""
     return make_keyspace(AggregateLayout.USER_IN_CLUSTERING)
+
+
+@pytest.fixture(scope="session")
+def hierarchy_store(ports: Ports) -> Iterator[str]:
+    """The session's keyspace of the content service: relation sets as a table, and hierarchies."""
+    name = f"test_{uuid.uuid4().hex[:12]}_store"
+    create_hierarchy_store(HOST, ports.cassandra, name)
+    yield name
+    if is_kept():
+        drop_keyspace(HOST, ports.cassandra, name)
 
 
 @pytest.fixture(scope="session")

@@ -502,3 +502,20 @@ def test_the_table_in_the_readme_is_in_step() -> None:
     readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
     assert embedded(readme) == readme, "run: make settings"
     assert "| `kafka.groupId` | `KAFKA_GROUPID` |" in readme
+
+
+def test_the_content_service_s_keyspaces_are_named_after_the_environment_where_they_can_be() -> None:
+    named = load_settings({"ENV": "prod"})
+    assert (named.hierarchy_relations_keyspace, named.content_hierarchy_keyspace) == ("prod_hierarchy_store",) * 2
+    unnamed = load_settings({"ENV": "prod-1"})
+    assert (unnamed.hierarchy_relations_keyspace, unnamed.content_hierarchy_keyspace) == (None, None)
+    from_table = {"ENV": "prod-1", "RELATIONS_SOURCES": "redis,cassandra"}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(from_table)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("lms-cassandra.hierarchy_relations.keyspace (LMS_CASSANDRA_HIERARCHY_RELATIONS_KEYSPACE)")
+    given = load_settings({**from_table, "LMS_CASSANDRA_HIERARCHY_RELATIONS_KEYSPACE": "store"})
+    assert given.hierarchy_relations_keyspace == "store"
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"ENV": "a b", "RELATIONS_SOURCES": "cassandra"})
+    assert "hierarchy_relations" not in str(caught.value)
