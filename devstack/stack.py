@@ -43,11 +43,16 @@ def project_folder() -> Path:
     return root if (root / "pyproject.toml").exists() else Path.cwd()
 
 
+def packages_cache() -> Path:
+    """Return where packages are kept for all stacks: DEVSTACK_CACHE, else .cache/devstack of the repository."""
+    return Path(os.environ.get("DEVSTACK_CACHE") or project_folder() / ".cache" / "devstack").absolute()
+
+
 class Stack:
     """Three servers on `ports`, their data in `directory`. Names are "kafka", "cassandra" and "redis".
 
     `environment` is what the topics are made for, `keyspace` what the tables are made in; `cache` holds the packages
-    that all stacks share (default: DEVSTACK_CACHE, else .cache/devstack of the repository). `sync_every_write` False
+    that all stacks share (default: `packages_cache`). `sync_every_write` False
     lets Cassandra acknowledge writes before they are on disk, as installations do. `security` makes all three ask for
     a user. `cassandra` is the version of Cassandra, one of `devstack.cassandra.VERSIONS`.
     """
@@ -64,14 +69,12 @@ class Stack:
         security: Security | None = None,
         cassandra: str = VERSIONS[0],
     ) -> None:
-        if cache is None:
-            cache = Path(os.environ.get("DEVSTACK_CACHE") or project_folder() / ".cache" / "devstack")
         self.ports = ports or Ports()
         self.directory = directory.absolute()
         self._environment = environment
         self._keyspace = keyspace
         self._security = security
-        place = Place(self.directory, cache.absolute(), self.ports, security)
+        place = Place(self.directory, packages_cache() if cache is None else cache.absolute(), self.ports, security)
         self._cassandra = CassandraServer(place, sync_every_write=sync_every_write, version=cassandra)
         servers = (KafkaServer(place), self._cassandra, RedisServer(place))
         self.servers: dict[str, Server] = {server.name: server for server in servers}

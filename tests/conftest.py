@@ -1,5 +1,6 @@
 """Servers for the tests: one stack of their own for the session, fresh names in it for each module.
 
+TEST_CASSANDRA_VERSION is the version of its Cassandra; tests/versions runs against the other one.
 TEST_KAFKA_PORT, TEST_CASSANDRA_PORT and TEST_REDIS_PORT move it, so that several runs can go side by side; the
 processes that share one run's files (pytest -n) have a stack each, on the ports that follow. KEEP_STACK=1 leaves it
 running and uses it again, which spares local runs the start. A server that can't be had fails the tests.
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from devstack.cassandra import VERSIONS
 from devstack.ports import HOST, Ports
 from devstack.schema import AggregateLayout, create_hierarchy_store, create_keyspace, drop_keyspace
 from devstack.stack import Stack
@@ -60,6 +62,11 @@ def ports_of_this_run() -> Ports:
     )
 
 
+def cassandra_version() -> str:
+    """The version of this run's Cassandra, one of devstack's."""
+    return os.environ.get("TEST_CASSANDRA_VERSION") or VERSIONS[0]
+
+
 def is_kept() -> bool:
     """Whether servers are left running."""
     return os.environ.get("KEEP_STACK") == "1"
@@ -86,7 +93,7 @@ def stack() -> Iterator[Stack]:
     """The tests' own running servers. A test that harms one brings it back before it ends."""
     ports = ports_of_this_run()
     moved = "" if ports == DEFAULT_PORTS else f"-{ports.kafka}-{ports.cassandra}-{ports.redis}"
-    servers = Stack(ROOT / f".devstack-test{moved}", ports)
+    servers = Stack(ROOT / f".devstack-test{moved}", ports, cassandra=cassandra_version())
     with ours_alone(ROOT / ".cache" / f"devstack-test{moved}.lock"):
         if not is_kept():
             # What an interrupted run left behind.
