@@ -54,13 +54,17 @@ def relations(settings: Settings, counters: Counters) -> Relations:
     """Make what relation sets are read from, as relations.sources says; it connects at first use."""
     if settings.relation_sources == (REDIS,):
         return _relation_cache(settings, counters)
-    made: list[RelationSource] = [
+    return RelationSources(relation_sources(settings, counters), counters)
+
+
+def relation_sources(settings: Settings, counters: Counters) -> list[RelationSource]:
+    """Make each of relations.sources by itself, in their order; each connects at first use."""
+    return [
         _relation_cache(settings, counters)
         if name == REDIS
         else RelationTable(store_config(settings), relations_table(settings), counters)
         for name in settings.relation_sources
     ]
-    return RelationSources(made, counters)
 
 
 def relations_table(settings: Settings) -> OtherTable:
@@ -70,6 +74,16 @@ def relations_table(settings: Settings) -> OtherTable:
         table=settings.hierarchy_relations_table,
         keyspace_setting="lms-cassandra.hierarchy_relations.keyspace",
         table_setting="lms-cassandra.hierarchy_relations.table",
+    )
+
+
+def hierarchy_table(settings: Settings) -> OtherTable:
+    """Name the table of hierarchies. Raises SettingsError as `relations_table` does."""
+    return OtherTable(
+        keyspace=settings.content_hierarchy_keyspace or "",
+        table=settings.content_hierarchy_table,
+        keyspace_setting="lms-cassandra.content_hierarchy.keyspace",
+        table_setting="lms-cassandra.content_hierarchy.table",
     )
 
 

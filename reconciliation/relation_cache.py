@@ -123,6 +123,15 @@ class RelationCache:
         self._look_again(found)
         return found
 
+    def sets(self, names: Collection[SetName]) -> FoundSets:
+        """Ask for these sets alone, once more for what is missing; raises RelationCacheUnavailable."""
+        found = FoundSets()
+        self._ask(found, names)
+        if missing := found.missing():
+            self._sleep(self._gap_wait)
+            self._ask(found, missing)
+        return found
+
     def probes(self) -> Mapping[Server, Callable[[], None]]:
         """Give what asks whether Redis is there."""
         return {self.server: self.probe}

@@ -113,6 +113,9 @@ class RelationSource(Protocol):
     def look(self, wanted: Mapping[str, Collection[str]]) -> FoundSets:
         """Ask for the sets of these courses and contents, and of the units above them; raises an OutageError."""
 
+    def sets(self, names: Collection[SetName]) -> FoundSets:
+        """Ask for these sets alone; raises an OutageError."""
+
     def probe(self) -> None:
         """Raise an OutageError while it is away."""
 

@@ -58,6 +58,12 @@ class RelationTable:
         reader.ask(found, unit_names(found.units()))
         return found
 
+    def sets(self, names: Collection[SetName]) -> FoundSets:
+        """Ask for these sets alone, as `look` does."""
+        found = FoundSets()
+        self._open().ask(found, names)
+        return found
+
     def probe(self) -> None:
         """Raise StoreUnavailable unless the table takes reads at LOCAL_QUORUM."""
         self._open.probe()
