@@ -52,21 +52,19 @@ class Connections:
 
     def probes(self) -> Mapping[Server, Callable[[], None]]:
         """Give for each server a call that raises while it is away."""
-        probes = {Server.CASSANDRA: self.open_store.probe, **self.relations.probes()}
-        probe_relations = probes[Server.CASSANDRA]
-        if probe_relations != self.open_store.probe:
-
-            def probe_cassandra() -> None:
-                self.open_store.probe()
-                # its keyspace may have lost its quorum alone
-                probe_relations()
-
-            probes[Server.CASSANDRA] = probe_cassandra
+        probes = {**self.relations.probes(), Server.CASSANDRA: self._probe_cassandra}
         if self.answering.probe_kafka is not None:
             probes[Server.KAFKA] = self.answering.probe_kafka
         if self.search is not None:
             probes[Server.SEARCH] = self.search.probe
         return probes
+
+    def _probe_cassandra(self) -> None:
+        """Probe the learners' tables, and that of relation sets, whose keyspace may have lost its quorum alone."""
+        self.open_store.probe()
+        probe_relations = self.relations.probes().get(Server.CASSANDRA)
+        if probe_relations is not None:
+            probe_relations()
 
     def close(self) -> None:
         """Close everything; what an attempt left open is in the ledger."""
