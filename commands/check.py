@@ -17,12 +17,21 @@ from commands.checking.kafka_look import look_at_kafka
 from commands.checking.kafka_seen import judge_kafka
 from commands.checking.other_looks import judge_settings, look_at_search
 from commands.checking.redis_look import look_at_broker, look_at_course_lists, look_at_ledger, look_at_relations
-from commands.checking.redis_seen import COURSE_LISTS, judge_broker, judge_course_lists, judge_ledger, judge_relations
+from commands.checking.redis_seen import (
+    COURSE_LISTS,
+    RELATIONS,
+    judge_broker,
+    judge_course_lists,
+    judge_ledger,
+    judge_relations,
+)
+from commands.checking.relations_seen import judge_relation_table
 from commands.checking.side_by_side import side_by_side
 from commands.endings import EXIT_NOT_DONE, told
 from commands.servers import read_settings
 from commands.terminal import console, examples, json_option, print_json, printable, table
 from reconciliation.settings import Settings
+from reconciliation.settings_relations import REDIS
 
 #: How many answers one server may be waited for, one after the other, before it is left.
 _PATIENCE = 4
@@ -73,8 +82,8 @@ def _find(settings: Settings, limit: float) -> list[Finding]:
     app = make_app()
     looks = {
         "Kafka": lambda: judge_kafka(settings, look_at_kafka(settings, limit)),
-        "Cassandra": lambda: judge_cassandra(settings, look_at_cassandra(settings, limit)),
-        "relation cache": lambda: judge_relations(settings, look_at_relations(settings, limit)),
+        "Cassandra": lambda: _cassandra(settings, limit),
+        "relation cache": lambda: _relation_cache(settings, limit),
         "Celery's broker": lambda: judge_broker(settings, look_at_broker(app, settings, limit)),
         "ledger": lambda: judge_ledger(settings, look_at_ledger(settings, limit)),
         "search service": lambda: look_at_search(settings, limit),
@@ -86,6 +95,17 @@ def _find(settings: Settings, limit: float) -> list[Finding]:
     urls = (settings.celery_broker_url, settings.ledger_redis_url, settings.search_base_path)
     secrets = secrets_of(url for url in (*urls, settings.course_list_redis_url) if url is not None)
     return without(secrets, [*judge_settings(settings, os.environ.get("CONFIG_FILE", "")), *seen])
+
+
+def _cassandra(settings: Settings, limit: float) -> list[Finding]:
+    seen = look_at_cassandra(settings, limit)
+    return [*judge_cassandra(settings, seen), *judge_relation_table(settings, seen)]
+
+
+def _relation_cache(settings: Settings, limit: float) -> list[Finding]:
+    if REDIS not in settings.relation_sources:
+        return [Finding(RELATIONS, "answers", State.NOT_LOOKED_AT, "relations.sources does not name redis")]
+    return judge_relations(settings, look_at_relations(settings, limit))
 
 
 def _show(findings: Sequence[Finding]) -> None:

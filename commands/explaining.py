@@ -14,6 +14,7 @@ from commands.options import enrolment_options
 from commands.servers import read_ledger, read_settings, store_away
 from commands.terminal import examples, json_option, print_json, printable
 from ledger.reading import OpenEntry
+from reconciliation import from_settings
 from reconciliation.comparison import LearnerRows
 from reconciliation.counters import Counters
 from reconciliation.course import Course
@@ -30,7 +31,7 @@ from reconciliation.events import completion_mid
 from reconciliation.explanation import explain as explain_facts
 from reconciliation.explanation_facts import Facts, LedgerFacts, OpenRequest, OtherEnrolment
 from reconciliation.explanation_verdict import verdict
-from reconciliation.from_settings import collection_search, relation_cache, rules, store_config
+from reconciliation.from_settings import collection_search, rules, store_config
 from reconciliation.model import COMPLETED, Completion, EnrolmentKey
 from reconciliation.settings import Settings
 
@@ -117,11 +118,18 @@ def _facts(settings: Settings, reader: DetailReader, key: EnrolmentKey) -> Facts
 
 def _course(settings: Settings, key: EnrolmentKey, rows: LearnerRows) -> Course:
     """Read the course's relations for what was opened and for what is required; each may be in other units."""
-    relations, search = relation_cache(settings, Counters(CollectorRegistry())), collection_search(settings)
+    relations = from_settings.relations(settings, Counters(CollectorRegistry()))
+    search = collection_search(settings)
     consumed = {row.content_id for row in rows.look.consumption}
     try:
-        leaf_nodes = relations.read({key.course_id: consumed})[key.course_id].leaf_nodes.get(key.course_id, frozenset())
-        return look_up(relations, search, {key.course_id: consumed | leaf_nodes})[key.course_id]
+        known = relations.read({key.course_id: consumed})[key.course_id]
+        if isinstance(known, ReconciliationError):
+            raise known
+        leaf_nodes = known.leaf_nodes.get(key.course_id, frozenset())
+        course = look_up(relations, search, {key.course_id: consumed | leaf_nodes})[key.course_id]
+        if isinstance(course, ReconciliationError):
+            raise course
+        return course
     finally:
         relations.close()
         if search is not None:

@@ -10,6 +10,7 @@ from commands.forgetting import forget
 from commands.listing_failed import failed
 from commands.pausing import pause
 from commands.pending import pending
+from commands.relating import relations
 from commands.replaying import replay
 from commands.requesting import request
 from commands.resuming import resume
@@ -34,6 +35,7 @@ for _command in (
     forget,
     pause,
     pending,
+    relations,
     replay,
     request,
     resume,

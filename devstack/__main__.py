@@ -6,6 +6,7 @@ import sys
 import click
 from rich.console import Console
 
+from devstack.cassandra import VERSIONS
 from devstack.errors import DevstackError
 from devstack.locking import write_locks
 from devstack.report import progress
@@ -17,16 +18,22 @@ def main() -> None:
     """Run Kafka, Cassandra and Redis on 127.0.0.1, without Docker and without root.
 
     DEVSTACK_KAFKA_PORT, DEVSTACK_CASSANDRA_PORT and DEVSTACK_REDIS_PORT move the ports (19092, 19042, 16379),
-    DEVSTACK_DIR the data (.devstack/), DEVSTACK_CACHE the packages (.cache/devstack/).
-    DEVSTACK_RABBITMQ_PORT=… starts a RabbitMQ there, too, where one is installed.
+    DEVSTACK_DIR the data (.devstack/), DEVSTACK_CACHE the packages (.cache/devstack/). DEVSTACK_CASSANDRA chooses the
+    version of Cassandra. DEVSTACK_RABBITMQ_PORT=… starts a RabbitMQ there, too, where one is installed.
     """
 
 
 @main.command()
-def up() -> None:
+@click.option(
+    "--cassandra",
+    type=click.Choice(VERSIONS),
+    default=lambda: os.environ.get("DEVSTACK_CASSANDRA", "").strip() or VERSIONS[0],
+    help=f"The version of Cassandra, each with data of its own.  [default: DEVSTACK_CASSANDRA, or {VERSIONS[0]}]",
+)
+def up(cassandra: str) -> None:
     """Start the servers that do not run, and return when all of them answer."""
     with progress(Console()) as report:
-        Stack.from_environment(os.environ).up(report)
+        Stack.from_environment({**os.environ, "DEVSTACK_CASSANDRA": cassandra}).up(report)
 
 
 @main.command()

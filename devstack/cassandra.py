@@ -1,4 +1,4 @@
-"""Cassandra 5.0 as one node, tuned for a fast start on a small machine."""
+"""Cassandra 5.0 or 4.1 as one node, tuned for a fast start on a small machine."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,11 +8,15 @@ from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import WhiteListRoundRobinPolicy
 
+from devstack.errors import DevstackError
 from devstack.java import temporary_folder
 from devstack.java_server import JavaServer
 from devstack.ports import HOST, internal_port
 from devstack.security import Security
 from devstack.server import Place
+
+#: The versions that there are lock files for, the usual one first.
+VERSIONS = ("5.0", "4.1")
 
 HEAP_MEGABYTES = 768
 # What SimpleSnitch calls it.
@@ -120,19 +124,28 @@ _OPENS = (
 
 
 class CassandraServer(JavaServer):
-    """One Cassandra node without JMX; its data centre is DATA_CENTRE."""
+    """One Cassandra node without JMX; its data centre is DATA_CENTRE, its version one of VERSIONS."""
 
     name: ClassVar[str] = "cassandra"
     start_limit: ClassVar[float] = 180.0
 
-    def __init__(self, place: Place, *, sync_every_write: bool = True) -> None:
-        super().__init__(place, place.ports.cassandra)
+    def __init__(self, place: Place, *, sync_every_write: bool = True, version: str = VERSIONS[0]) -> None:
+        if version not in VERSIONS:
+            raise DevstackError(
+                self.name,
+                f"there is no version {version!r}",
+                f"Choose one of {', '.join(VERSIONS)}: DEVSTACK_CASSANDRA=…",
+            )
+        is_usual = version == VERSIONS[0]
+        super().__init__(place, place.ports.cassandra, self.name if is_usual else f"{self.name}-{version}")
+        # one version does not read what another has left
+        self._data = self.folder / ("data" if is_usual else f"data-{version}")
         self._commitlog = _SYNC_EVERY_WRITE if sync_every_write else _SYNC_AS_USUAL
 
     def command(self) -> Sequence[str]:
         """Write the configuration and return the command line."""
         configuration = self.folder / "cassandra.yaml"
-        data = self.folder / "data"
+        data = self._data
         storage = internal_port(self.folder / "storage-port", self.place.ports)
         configuration.write_text(
             _YAML.format(host=HOST, port=self.port, storage=storage, data=data, commitlog=self._commitlog)

@@ -10,14 +10,15 @@ from devstack.server import Place, Server
 
 
 class JavaServer(Server):
-    """A server that runs on Java; its jars are those of the lock file of its name."""
+    """A server that runs on Java; its jars are those of the lock file of its name, or of `packages`."""
 
-    def __init__(self, place: Place, port: int) -> None:
+    def __init__(self, place: Place, port: int, packages: str = "") -> None:
         super().__init__(place, port)
+        self._packages = packages or self.name
         self._java = Path()
         self._jars = Path()
 
     def prepare(self, report: Callable[[str], None]) -> None:
         """Find Java and put the jars in place."""
         self._java = find_java()
-        self._jars = ensure_jars(self.name, lock_file(self.name), self.place.cache, report)
+        self._jars = ensure_jars(self._packages, lock_file(self._packages), self.place.cache, report)

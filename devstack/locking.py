@@ -10,12 +10,13 @@ from devstack.maven import maven_context, sha256_of
 ROOTS = {
     "kafka": ("org.apache.kafka:kafka_2.13:4.1.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3"),
     "cassandra": ("org.apache.cassandra:cassandra-all:5.0.5",),
+    "cassandra-4.1": ("org.apache.cassandra:cassandra-all:4.1.10",),
 }
 
 
-def lock_file(server: str) -> Path:
-    """Return the path of the server's committed lock file."""
-    return Path(__file__).with_name(f"{server}.lock")
+def lock_file(packages: str) -> Path:
+    """Return the path of the committed lock file of these packages, one of ROOTS."""
+    return Path(__file__).with_name(f"{packages}.lock")
 
 
 def write_locks(report: Callable[[str, str], None]) -> None:

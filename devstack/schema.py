@@ -1,4 +1,4 @@
-"""Creates a keyspace with production's tables, in either key layout of user_activity_agg."""
+"""Creates keyspaces with production's tables: the learners', in either key layout, and the content service's."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -51,6 +51,16 @@ CREATE TABLE IF NOT EXISTS {keyspace}.user_activity_agg (
   PRIMARY KEY ({primary_key}))
 """
 
+_HIERARCHY_RELATIONS = """
+CREATE TABLE IF NOT EXISTS {keyspace}.hierarchy_relations (
+  relationship_key text, node_ids list<text>, PRIMARY KEY (relationship_key))
+"""
+
+_CONTENT_HIERARCHY = """
+CREATE TABLE IF NOT EXISTS {keyspace}.content_hierarchy (
+  identifier text, hierarchy text, relational_metadata text, PRIMARY KEY (identifier))
+"""
+
 _INDEXES = (
     "CREATE INDEX IF NOT EXISTS {keyspace}_status ON {keyspace}.user_enrolments (status)",
     "CREATE INDEX IF NOT EXISTS {keyspace}_certificates ON {keyspace}.user_enrolments (values(certificates))",
@@ -68,7 +78,7 @@ def create_keyspace(
 
     Raises DevstackError for a name that CQL would not take as it stands, and when Cassandra refuses.
     """
-    if not (keyspace.isascii() and keyspace.isidentifier() and keyspace.islower()):
+    if not _is_name(keyspace):
         raise DevstackError(
             "cassandra",
             f"{keyspace!r} can't be a keyspace's name",
@@ -89,9 +99,29 @@ def create_keyspace(
     )
 
 
+def hierarchy_store(environment: str) -> str | None:
+    """Name the content service's keyspace of an environment; None where CQL would not take it as it stands."""
+    name = f"{environment}_hierarchy_store"
+    return name if _is_name(name) else None
+
+
+def create_hierarchy_store(host: str, port: int, keyspace: str, security: Security | None = None) -> None:
+    """Create the content service's keyspace with its relation sets and hierarchies; what exists already stays.
+
+    Raises DevstackError when Cassandra refuses.
+    """
+    made = (_KEYSPACE, _HIERARCHY_RELATIONS, _CONTENT_HIERARCHY)
+    statements = [statement.format(keyspace=keyspace, data_centre=DATA_CENTRE) for statement in made]
+    _execute(host, port, statements, security)
+
+
 def drop_keyspace(host: str, port: int, keyspace: str) -> None:
     """Drop `keyspace` and all its rows, if it exists; raises DevstackError when Cassandra refuses."""
     _execute(host, port, [f'DROP KEYSPACE IF EXISTS "{keyspace}"'])
+
+
+def _is_name(keyspace: str) -> bool:
+    return keyspace.isascii() and keyspace.isidentifier() and keyspace.islower()
 
 
 def _execute(host: str, port: int, statements: Sequence[str], security: Security | None = None) -> None:

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from devstack.cassandra import CassandraServer
+from devstack.cassandra import VERSIONS, CassandraServer
 from devstack.errors import DevstackError, StartCancelledError
 from devstack.kafka import KafkaServer
 from devstack.ports import HOST, Ports, port_of
 from devstack.rabbitmq import RabbitMqServer
 from devstack.redis import RedisServer
-from devstack.schema import DEFAULT_KEYSPACE, create_keyspace
+from devstack.schema import DEFAULT_KEYSPACE, create_hierarchy_store, create_keyspace, hierarchy_store
 from devstack.security import Security
 from devstack.server import Place, Server
 from devstack.topics import create_topics, topic_names
@@ -44,13 +44,19 @@ def project_folder() -> Path:
     return root if (root / "pyproject.toml").exists() else Path.cwd()
 
 
+def packages_cache() -> Path:
+    """Return where packages are kept for all stacks: DEVSTACK_CACHE, else .cache/devstack of the repository."""
+    return Path(os.environ.get("DEVSTACK_CACHE") or project_folder() / ".cache" / "devstack").absolute()
+
+
 class Stack:
     """Three servers on `ports`, their data in `directory`. Names are "kafka", "cassandra" and "redis".
 
     `environment` is what the topics are made for, `keyspace` what the tables are made in; `cache` holds the packages
-    that all stacks share (default: DEVSTACK_CACHE, else .cache/devstack of the repository). `sync_every_write` False
+    that all stacks share (default: `packages_cache`). `sync_every_write` False
     lets Cassandra acknowledge writes before they are on disk, as installations do. `security` makes all three ask for
-    a user. With `rabbitmq_port` a RabbitMQ joins them, "rabbitmq", which must be installed (devstack/rabbitmq.py).
+    a user. `cassandra` is the version of Cassandra, one of `devstack.cassandra.VERSIONS`. With `rabbitmq_port` a
+    RabbitMQ joins them, "rabbitmq", which must be installed (devstack/rabbitmq.py).
     """
 
     def __init__(
@@ -64,16 +70,15 @@ class Stack:
         sync_every_write: bool = True,
         security: Security | None = None,
         rabbitmq_port: int | None = None,
+        cassandra: str = VERSIONS[0],
     ) -> None:
-        if cache is None:
-            cache = Path(os.environ.get("DEVSTACK_CACHE") or project_folder() / ".cache" / "devstack")
         self.ports = ports or Ports()
         self.directory = directory.absolute()
         self._environment = environment
         self._keyspace = keyspace
         self._security = security
-        place = Place(self.directory, cache.absolute(), self.ports, security)
-        self._cassandra = CassandraServer(place, sync_every_write=sync_every_write)
+        place = Place(self.directory, packages_cache() if cache is None else cache.absolute(), self.ports, security)
+        self._cassandra = CassandraServer(place, sync_every_write=sync_every_write, version=cassandra)
         servers: list[Server] = [KafkaServer(place), self._cassandra, RedisServer(place)]
         if rabbitmq_port is not None:
             servers.append(RabbitMqServer(place, rabbitmq_port))
@@ -81,13 +86,17 @@ class Stack:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Stack":
-        """Return the stack that DEVSTACK_DIR, DEVSTACK_…_PORT, ENV and LMS_CASSANDRA_KEYSPACE describe."""
+        """Return the stack that DEVSTACK_DIR, DEVSTACK_…_PORT, ENV and LMS_CASSANDRA_KEYSPACE describe.
+
+        DEVSTACK_CASSANDRA is the version of Cassandra.
+        """
         return cls(
             Path(environment.get("DEVSTACK_DIR") or project_folder() / ".devstack"),
             Ports.from_environment(environment),
             environment=environment.get("ENV", "").strip() or "local",
             keyspace=environment.get("LMS_CASSANDRA_KEYSPACE") or DEFAULT_KEYSPACE,
             rabbitmq_port=port_of(RabbitMqServer.name, environment),
+            cassandra=environment.get("DEVSTACK_CASSANDRA", "").strip() or VERSIONS[0],
         )
 
     def server(self, name: str) -> Server:
@@ -114,6 +123,9 @@ class Stack:
                 report("kafka", f"ready on {self.ports.bootstrap}, topics of ENV {self._environment} are there")
                 self._cassandra.create_user()
                 create_keyspace(HOST, self.ports.cassandra, self._keyspace, security=self._security)
+                store = hierarchy_store(self._environment)
+                if store is not None:
+                    create_hierarchy_store(HOST, self.ports.cassandra, store, self._security)
                 report("cassandra", f"ready on {HOST}:{self.ports.cassandra}, keyspace {self._keyspace} is there")
             except BaseException:
                 cancelled.set()

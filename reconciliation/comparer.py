@@ -18,7 +18,7 @@ from reconciliation.learner_reader import LearnerReader
 from reconciliation.model import Attempt, Completion, Failed, Look, Outcome
 from reconciliation.progress import Rules
 from reconciliation.reconciling import RecordDebts
-from reconciliation.relation_cache import RelationCache
+from reconciliation.relation_sets import Relations
 from reconciliation.search import CollectionSearch
 from reconciliation.shadow import Comparison, Expectations, compare, expectations
 from reconciliation.shadow_report import ComparisonReport, tell
@@ -56,7 +56,7 @@ class Comparer:
         self,
         *,
         open_reader: Callable[[], LearnerReader],
-        relations: RelationCache,
+        relations: Relations,
         search: CollectionSearch | None,
         rules: Rules,
         report: ComparisonReport,
@@ -121,11 +121,15 @@ class Comparer:
         courses = look_up(self._relations, self._search, wanted)
         for work in _alive(works):
             now_us = self._now_us()
+            course = courses.get(work.attempt.enrolment.course_id, Course())
+            if isinstance(course, ReconciliationError):
+                work.error = course
+                continue
             try:
                 work.expected = expectations(
                     work.attempt,
                     work.rows,
-                    courses.get(work.attempt.enrolment.course_id, Course()),
+                    course,
                     self._rules,
                     stamp_us=now_us,
                     now_ms=now_us // 1000,

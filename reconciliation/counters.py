@@ -33,6 +33,13 @@ class Counters:
         self.db_updates = counter("db_update_count", "CQL write messages")
         self.cache_hits = counter("cache_hit_count", "Relation sets found in the relation cache")
         self.cache_misses = counter("cache_miss_count", "Relation sets that the relation cache does not hold")
+        self.relation_fallbacks = counter(
+            "relation_fallback_count",
+            "Courses whose relation sets came from a later source because one before it was away",
+        )
+        self.relation_healings = counter(
+            "relation_healing_count", "Events sent that ask for the relation sets of a course"
+        )
         self.retired_consumption_events = counter(
             "retired_consumption_events_count", "Requests whose course is retired"
         )

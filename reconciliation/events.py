@@ -1,4 +1,4 @@
-"""The two events that announce a completion (docs/reconciliation.md, events).
+"""The two events that announce a completion (docs/reconciliation.md, events), and the one that asks for relation sets.
 
 What is announced names the events: everything but the time of sending follows from the completion, so that a repeat
 carries the same ids and its readers can tell that it is one. The ids of a completion come from `requests.parse`, which
@@ -10,6 +10,10 @@ import uuid
 from collections.abc import Mapping
 
 from reconciliation.model import Completion, OutgoingEvent
+
+#: What the job that makes relation sets is asked with.
+HEALING_ACTION = "relation-cache-update"
+COLLECTION_MIME_TYPE = "application/vnd.ekstep.content-collection"
 
 _ANNOUNCEMENT_NAMESPACE = uuid.UUID("c1f7c3d6-0a53-4a8e-8d5e-3f9b8f6a2b74")
 
@@ -98,6 +102,24 @@ def audit_event(completion: Completion, topic: str, channel: str, now_ms: int) -
     )
 
 
+def healing_event(course_id: str, topic: str, now_ms: int) -> OutgoingEvent:
+    """Give the event that asks for a course's relation sets to be made anew (docs/relations.md).
+
+    The job that makes them reads `edata` alone. `now_ms` is the time of sending; the event's key is the course.
+    """
+    mid = uuid.uuid5(_ANNOUNCEMENT_NAMESPACE, json.dumps(["healing", course_id, now_ms]))
+    content = {
+        "eid": "BE_JOB_REQUEST",
+        "ets": now_ms,
+        "mid": f"LP.{now_ms}.{mid}",
+        "actor": {"id": "Enrolment Reconciliation", "type": "System"},
+        "context": {"pdata": {"ver": "1.0", "id": "org.sunbird.platform"}},
+        "object": {"id": course_id, "type": "Collection"},
+        "edata": {"action": HEALING_ACTION, "identifier": course_id, "mimeType": COLLECTION_MIME_TYPE},
+    }
+    return OutgoingEvent(topic=topic, key=course_id.encode(), value=_encoded(content))
+
+
 def _announcement_id(kind: str, completion: Completion) -> str:
     """Give one of the completion's ids; a JSON array keeps apart what plain joining could mix up."""
     enrolment = completion.enrolment
@@ -112,5 +134,8 @@ def _announcement_id(kind: str, completion: Completion) -> str:
 
 
 def _event(completion: Completion, topic: str, content: Mapping[str, object]) -> OutgoingEvent:
-    value = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return OutgoingEvent(topic=topic, key=completion.enrolment.user_id.encode("utf-8"), value=value.encode("utf-8"))
+    return OutgoingEvent(topic=topic, key=completion.enrolment.user_id.encode("utf-8"), value=_encoded(content))
+
+
+def _encoded(content: Mapping[str, object]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

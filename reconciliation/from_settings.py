@@ -5,8 +5,13 @@ from reconciliation.course_list import CourseList
 from reconciliation.progress import Rules
 from reconciliation.redis_options import course_list_client, relation_cache_arguments
 from reconciliation.relation_cache import RelationCache
+from reconciliation.relation_sets import Relations, RelationSource
+from reconciliation.relation_sources import RelationSources
+from reconciliation.relation_table import RelationTable
 from reconciliation.search import CollectionSearch, search_header
 from reconciliation.settings import Settings
+from reconciliation.settings_relations import REDIS
+from reconciliation.statements import OtherTable
 from reconciliation.store_connection import StoreConfig
 from reconciliation.tls import Tls
 
@@ -50,8 +55,44 @@ def rules(settings: Settings) -> Rules:
     )
 
 
-def relation_cache(settings: Settings, counters: Counters) -> RelationCache:
-    """Make the relation cache; it connects at first use."""
+def relations(settings: Settings, counters: Counters) -> Relations:
+    """Make what relation sets are read from, as relations.sources says; it connects at first use."""
+    if settings.relation_sources == (REDIS,):
+        return _relation_cache(settings, counters)
+    return RelationSources(relation_sources(settings, counters), counters)
+
+
+def relation_sources(settings: Settings, counters: Counters) -> list[RelationSource]:
+    """Make each of relations.sources by itself, in their order; each connects at first use."""
+    return [
+        _relation_cache(settings, counters)
+        if name == REDIS
+        else RelationTable(store_config(settings), relations_table(settings), counters)
+        for name in settings.relation_sources
+    ]
+
+
+def relations_table(settings: Settings) -> OtherTable:
+    """Name the table of relation sets. Raises SettingsError where its keyspace can't be told from the environment's."""
+    return OtherTable(
+        keyspace=settings.hierarchy_relations_keyspace or "",
+        table=settings.hierarchy_relations_table,
+        keyspace_setting="lms-cassandra.hierarchy_relations.keyspace",
+        table_setting="lms-cassandra.hierarchy_relations.table",
+    )
+
+
+def hierarchy_table(settings: Settings) -> OtherTable:
+    """Name the table of hierarchies. Raises SettingsError as `relations_table` does."""
+    return OtherTable(
+        keyspace=settings.content_hierarchy_keyspace or "",
+        table=settings.content_hierarchy_table,
+        keyspace_setting="lms-cassandra.content_hierarchy.keyspace",
+        table_setting="lms-cassandra.content_hierarchy.table",
+    )
+
+
+def _relation_cache(settings: Settings, counters: Counters) -> RelationCache:
     return RelationCache(server=relation_cache_arguments(settings), timeout=settings.redis_timeout, counters=counters)
 
 

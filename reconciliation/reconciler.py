@@ -38,7 +38,7 @@ from reconciliation.model import (
 from reconciliation.personal import traceback_without_learners, without_learners
 from reconciliation.publisher import EventPublisher
 from reconciliation.reconciling import RecordDebts
-from reconciliation.relation_cache import RelationCache
+from reconciliation.relation_sets import Relations
 from reconciliation.search import CollectionSearch
 from reconciliation.work import Work, above, alive, changed_users, shows, take_errors
 
@@ -62,7 +62,7 @@ class Reconciler:
 
     Args:
         open_store: gives the connection to Cassandra; raises StoreUnavailable while there is none.
-        relations: the relation cache.
+        relations: reads the relation sets.
         search: asks for a course's status; None where `service.search.basePath` is not set.
         publisher: sends events to Kafka and waits until it has them.
         rules: the switches that change what is written.
@@ -78,7 +78,7 @@ class Reconciler:
         self,
         *,
         open_store: Callable[[], EnrolmentStore],
-        relations: RelationCache,
+        relations: Relations,
         search: CollectionSearch | None,
         publisher: EventPublisher,
         rules: progress.Rules,
@@ -165,23 +165,35 @@ class Reconciler:
             if not work.look.consumption:
                 # needs no relations, so it waits for none
                 self._plan(work, CourseRelations(), None)
+        relations = self._read_relations(consumed)
+        statuses = self._collection_statuses(relations)
+        for work in alive(consumed):
+            course_id = work.attempt.enrolment.course_id
+            self._plan(work, relations[course_id], statuses.get(course_id))
+
+    def _read_relations(self, consumed: Sequence[Work]) -> dict[str, CourseRelations]:
+        """Read the relation sets of all courses together; where that fails, the course's requests have the error."""
         wanted: dict[str, set[str]] = {}
         for work in consumed:
             contents = wanted.setdefault(work.attempt.enrolment.course_id, set())
             contents.update(row.content_id for row in work.look.consumption)
         if not wanted:
-            return
+            return {}
+        answers: Mapping[str, CourseRelations | ReconciliationError]
         try:
             with self._stages.time(Stage.RELATIONS):
-                relations = self._relations.read(wanted)
+                answers = self._relations.read(wanted)
         except ReconciliationError as error:
-            for work in consumed:
-                work.error = error
-            return
-        statuses = self._collection_statuses(consumed, relations)
+            answers = dict.fromkeys(wanted, error)
         for work in consumed:
-            course_id = work.attempt.enrolment.course_id
-            self._plan(work, relations.get(course_id, CourseRelations()), statuses.get(course_id))
+            answer = answers.get(work.attempt.enrolment.course_id)
+            if isinstance(answer, ReconciliationError):
+                work.error = answer
+        return {
+            course_id: CourseRelations() if answer is None else answer
+            for course_id in wanted
+            if not isinstance(answer := answers.get(course_id), ReconciliationError)
+        }
 
     def _plan(
         self, work: Work, relations: CourseRelations, status: CollectionStatus | ReconciliationError | None
@@ -210,14 +222,12 @@ class Reconciler:
             work.error = RequestFailed(without_learners(f"{type(error).__name__}: {error}", users))
 
     def _collection_statuses(
-        self, consumed: Sequence[Work], relations: Mapping[str, CourseRelations]
+        self, relations: Mapping[str, CourseRelations]
     ) -> dict[str, CollectionStatus | ReconciliationError]:
         """Ask the search service about each course whose leaf nodes are missing."""
         if self._search is None:
             return {}
-        course_ids = dict.fromkeys(work.attempt.enrolment.course_id for work in consumed)
-        nothing = CourseRelations()
-        unknown = [it for it in course_ids if progress.needs_search(relations.get(it, nothing), it)]
+        unknown = [course_id for course_id, sets in relations.items() if progress.needs_search(sets, course_id)]
         if not unknown:
             return {}
         with self._stages.time(Stage.SEARCH):

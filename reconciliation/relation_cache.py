@@ -1,13 +1,12 @@
-"""Reads the relation sets of courses from Redis (docs/reconciliation.md, relations)."""
+"""Reads the relation sets of courses from Redis (docs/reconciliation.md, relations; docs/relations.md)."""
 
 import hashlib
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from operator import methodcaller
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 import structlog
@@ -16,9 +15,10 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from reconciliation.counters import Counters
-from reconciliation.errors import RelationCacheUnavailable
+from reconciliation.errors import RelationCacheUnavailable, Server
 from reconciliation.model import CourseRelations
 from reconciliation.redis_options import remedy
+from reconciliation.relation_sets import ANCESTORS, LEAF_NODES, FoundSets, SetName, first_names, unit_names
 
 log = structlog.get_logger(__name__)
 
@@ -46,39 +46,7 @@ _TLS = "redis.ssl.enabled (REDIS_SSL_ENABLED) and redis.ssl.ca.location (REDIS_S
 _MOST_REMEMBERED = 10_000
 
 
-class _SetName(NamedTuple):
-    course_id: str
-    node_id: str
-    relation: str
-
-    def key(self) -> bytes:
-        # surrogatepass: a name that UTF-8 can't carry is a set that isn't there, and spoils nobody else's read.
-        return f"{self.course_id}:{self.node_id}:{self.relation}".encode("utf-8", "surrogatepass")
-
-
 _AS_TEXT = methodcaller("decode")
-
-
-@dataclass(slots=True)
-class _Found:
-    """What has been asked for so far, and the sets that were there."""
-
-    asked: set[_SetName] = field(default_factory=set)
-    sets: dict[_SetName, frozenset[str]] = field(default_factory=dict)
-
-    def missing(self, relation: str | None = None) -> list[_SetName]:
-        return [
-            name for name in self.asked if name not in self.sets and (relation is None or name.relation == relation)
-        ]
-
-    def units(self) -> set[tuple[str, str]]:
-        return {
-            (name.course_id, unit_id)
-            for name, members in self.sets.items()
-            if name.relation == "ancestors"
-            for unit_id in members
-            if unit_id != name.course_id
-        }
 
 
 def connect_redis(server: Mapping[str, Any], timeout: float, repeats: int = 1) -> redis.Redis:
@@ -109,6 +77,9 @@ class RelationCache:
     Safe for use by several threads; connects at first use.
     """
 
+    name = "redis"
+    server = Server.REDIS
+
     def __init__(
         self,
         *,
@@ -132,18 +103,38 @@ class RelationCache:
     def read(self, wanted: Mapping[str, Collection[str]]) -> dict[str, CourseRelations]:
         """Return the relations of each course in `wanted`, which maps a course's id to ids of its contents.
 
-        All courses are read together, in two round trips; only leaf nodes that are missing cost a further look
-        after `gap_wait`. Raises RelationCacheUnavailable.
+        See `look`. Raises RelationCacheUnavailable.
         """
-        found = _Found()
-        self._ask(found, _first_names(wanted))
-        self._ask(found, [*_unit_names(found.units()), *found.missing()])
-        # The repeat may have found ancestors that the first look missed, and with them units nobody has asked for.
-        self._ask(found, [name for name in _unit_names(found.units()) if name not in found.asked])
-        self._look_again(found)
+        found = self.look(wanted)
         self._counters.cache_hits.inc(len(found.sets))
         self._counters.cache_misses.inc(len(found.asked) - len(found.sets))
-        return _by_course(wanted, found)
+        return found.by_course(wanted)
+
+    def look(self, wanted: Mapping[str, Collection[str]]) -> FoundSets:
+        """Ask for the sets of all courses together, in two round trips, and count nothing.
+
+        Only leaf nodes that are missing cost a further look after `gap_wait`. Raises RelationCacheUnavailable.
+        """
+        found = FoundSets()
+        self._ask(found, first_names(wanted))
+        self._ask(found, [*unit_names(found.units()), *found.missing()])
+        # The repeat may have found ancestors that the first look missed, and with them units nobody has asked for.
+        self._ask(found, [name for name in unit_names(found.units()) if name not in found.asked])
+        self._look_again(found)
+        return found
+
+    def sets(self, names: Collection[SetName]) -> FoundSets:
+        """Ask for these sets alone, once more for what is missing; raises RelationCacheUnavailable."""
+        found = FoundSets()
+        self._ask(found, names)
+        if missing := found.missing():
+            self._sleep(self._gap_wait)
+            self._ask(found, missing)
+        return found
+
+    def probes(self) -> Mapping[Server, Callable[[], None]]:
+        """Give what asks whether Redis is there."""
+        return {self.server: self.probe}
 
     def probe(self) -> None:
         """Raise RelationCacheUnavailable unless Redis answers."""
@@ -152,19 +143,19 @@ class RelationCache:
         except (redis.RedisError, OSError) as error:
             raise _unavailable(error) from error
 
-    def _look_again(self, found: _Found) -> None:
-        missing = found.missing("leafnodes")
+    def _look_again(self, found: FoundSets) -> None:
+        missing = found.missing(LEAF_NODES)
         if not all(self._absent.remembers(name) for name in missing):
             self._sleep(self._gap_wait)
             self._ask(found, missing)
-            self._absent.remember(found.missing("leafnodes"))
+            self._absent.remember(found.missing(LEAF_NODES))
         # A set that is there again is waited for again when it is next missing.
-        self._absent.forget(name for name in found.sets if name.relation == "leafnodes")
+        self._absent.forget(name for name in found.sets if name.relation == LEAF_NODES)
 
-    def _ask(self, found: _Found, names: Iterable[_SetName]) -> None:
+    def _ask(self, found: FoundSets, names: Iterable[SetName]) -> None:
         distinct = list(dict.fromkeys(names))
         found.asked.update(distinct)
-        for name, answer in zip(distinct, self._members([name.key() for name in distinct]), strict=True):
+        for name, answer in zip(distinct, self._members([_key(name) for name in distinct]), strict=True):
             members = _decoded(name, answer)
             if members:
                 found.sets[name] = members
@@ -204,19 +195,24 @@ def _sets_of(answer: list[Any]) -> Iterator[object]:
             at += 1
 
 
+def _key(name: SetName) -> bytes:
+    # surrogatepass: a name that UTF-8 can't carry is a set that isn't there, and spoils nobody else's read.
+    return str(name).encode("utf-8", "surrogatepass")
+
+
 class _AbsentSets:
     """Remembers for a while which leaf nodes no wait has brought, so that a stale unit does not slow every group."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._until: OrderedDict[_SetName, float] = OrderedDict()
+        self._until: OrderedDict[SetName, float] = OrderedDict()
         self._lock = threading.Lock()
 
-    def remembers(self, name: _SetName) -> bool:
+    def remembers(self, name: SetName) -> bool:
         with self._lock:
             return self._until.get(name, float("-inf")) > self._clock()
 
-    def remember(self, names: Iterable[_SetName]) -> None:
+    def remember(self, names: Iterable[SetName]) -> None:
         with self._lock:
             for name in names:
                 self._until[name] = self._clock() + _REMEMBERED_SECONDS
@@ -224,54 +220,30 @@ class _AbsentSets:
             while len(self._until) > _MOST_REMEMBERED:
                 self._until.popitem(last=False)
 
-    def forget(self, names: Iterable[_SetName]) -> None:
+    def forget(self, names: Iterable[SetName]) -> None:
         with self._lock:
             for name in names:
                 self._until.pop(name, None)
 
 
-def _first_names(wanted: Mapping[str, Collection[str]]) -> list[_SetName]:
-    names = []
-    for course_id, content_ids in wanted.items():
-        names += [_SetName(course_id, course_id, "leafnodes"), _SetName(course_id, course_id, "optionalnodes")]
-        names += [_SetName(course_id, content_id, "ancestors") for content_id in content_ids]
-    return names
-
-
-def _unit_names(units: Iterable[tuple[str, str]]) -> list[_SetName]:
-    return [_SetName(*unit, relation) for unit in units for relation in ("leafnodes", "optionalnodes")]
-
-
-def _decoded(name: _SetName, answer: object) -> frozenset[str] | None:
+def _decoded(name: SetName, answer: object) -> frozenset[str] | None:
     if isinstance(answer, bytes) and answer.startswith(b"WRONGTYPE"):
-        log.warning("A relation key is no set: taken as missing.", course=name.course_id, key=repr(name.key()))
+        log.warning("A relation key is no set: taken as missing.", course=name.course_id, key=repr(_key(name)))
         return None
     if not isinstance(answer, list):
         raise RelationCacheUnavailable(f"the relation cache gave {answer!r} instead of a set")
     try:
         return frozenset(map(_AS_TEXT, answer))
     except UnicodeDecodeError:
-        log.warning("A relation set holds members that are no UTF-8.", course=name.course_id, key=repr(name.key()))
+        log.warning("A relation set holds members that are no UTF-8.", course=name.course_id, key=repr(_key(name)))
     # What is no UTF-8 stays a member that no content matches: a course must not become easier to complete by it.
     members = frozenset(member.decode("utf-8", "surrogateescape") for member in answer)
     # Such an ancestor can't be the id of any row, so there is no unit to write.
-    return frozenset(filter(_is_text, members)) if name.relation == "ancestors" else members
+    return frozenset(filter(_is_text, members)) if name.relation == ANCESTORS else members
 
 
 def _is_text(member: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in member)
-
-
-def _by_course(wanted: Mapping[str, Collection[str]], found: _Found) -> dict[str, CourseRelations]:
-    relations: dict[str, dict[str, dict[str, frozenset[str]]]] = {
-        course_id: {"leafnodes": {}, "optionalnodes": {}, "ancestors": {}} for course_id in wanted
-    }
-    for name, members in found.sets.items():
-        relations[name.course_id][name.relation][name.node_id] = members
-    return {
-        course_id: CourseRelations(sets["leafnodes"], sets["optionalnodes"], sets["ancestors"])
-        for course_id, sets in relations.items()
-    }
 
 
 def _unavailable(error: Exception) -> RelationCacheUnavailable:

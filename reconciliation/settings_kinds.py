@@ -180,6 +180,18 @@ def one_of(*words: str) -> Kind:
     return Kind("one of " + ", ".join(words), parse)
 
 
+def in_order(*words: str) -> Kind:
+    """One of these words or several, separated by commas, none twice; the value is a tuple in the given order."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        given = tuple(word.strip().lower() for word in text.split(","))
+        if not set(given) <= set(words) or len(set(given)) < len(given):
+            raise ValueError
+        return given
+
+    return Kind(f"{', '.join(words[:-1])} or {words[-1]}, or several of them in order, separated by commas", parse)
+
+
 SWITCH = Kind("true or false (or yes, no, on, off, 1, 0)", _parse_switch)
 PORT = whole_number(1, _LARGEST_PORT)
 PORT_OR_OFF = Kind(f"a whole number from 1 to {_LARGEST_PORT}, or 0 for off", _parse_optional_port)

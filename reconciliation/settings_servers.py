@@ -13,6 +13,7 @@ from reconciliation.settings_broker import BrokerSettings
 from reconciliation.settings_cassandra import CassandraSettings
 from reconciliation.settings_kafka import KafkaSettings
 from reconciliation.settings_redis import RedisSettings
+from reconciliation.settings_relations import RelationSettings
 from reconciliation.settings_sources import Documented
 from reconciliation.settings_urls import BASE_PATH
 
@@ -68,6 +69,12 @@ class SearchSettings(BaseSettings):
 # The last one comes first: what stands on the right is read before what may hang on it. The names of their validators
 # must differ, since one class takes them all in.
 class ServerSettings(
-    BrokerSettings, SearchSettings, RedisSettings, CassandraSettings, KafkaSettings, EnvironmentSettings
+    BrokerSettings,
+    SearchSettings,
+    RelationSettings,
+    RedisSettings,
+    CassandraSettings,
+    KafkaSettings,
+    EnvironmentSettings,
 ):
-    """Kafka, Cassandra, Redis, the search service and Celery's broker."""
+    """Kafka, Cassandra, Redis, where relation sets come from, the search service and Celery's broker."""

@@ -55,16 +55,50 @@ class Tables:
     aggregates: str
 
     def __post_init__(self) -> None:
-        for setting, name in (
+        _check_identifiers(
             ("lms-cassandra.keyspace", self.keyspace),
             ("lms-cassandra.content_consumption.table", self.consumption),
             ("lms-cassandra.user_enrolments.table", self.enrolments),
             ("lms-cassandra.user_activity_agg.table", self.aggregates),
-        ):
-            if not _IDENTIFIER.fullmatch(name):
-                raise SettingsError(
-                    f"{setting} is {name!r}: allowed are a letter, then letters, digits and underscores, at most 48"
-                )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OtherTable:
+    """A table in a keyspace of its own, and the settings that name the two.
+
+    Raises SettingsError where a name is no plain CQL identifier, as `Tables` does.
+    """
+
+    keyspace: str
+    table: str
+    keyspace_setting: str
+    table_setting: str
+
+    def __post_init__(self) -> None:
+        _check_identifiers((self.keyspace_setting, self.keyspace), (self.table_setting, self.table))
+
+    def __str__(self) -> str:
+        return f"{self.keyspace}.{self.table}"
+
+
+def _check_identifiers(*named: tuple[str, str]) -> None:
+    """Raise SettingsError unless each of these names, given with its setting, may stand in a CQL text."""
+    for setting, name in named:
+        if not _IDENTIFIER.fullmatch(name):
+            raise SettingsError(
+                f"{setting} is {name!r}: allowed are a letter, then letters, digits and underscores, at most 48"
+            )
+
+
+def relation_set_text(table: OtherTable) -> str:
+    """Read one relation set; its key is bound."""
+    return f"SELECT node_ids FROM {table} WHERE relationship_key = ?"
+
+
+def course_hierarchy_text(table: OtherTable) -> str:
+    """Read a course's hierarchy, a JSON text; the course is bound."""
+    return f"SELECT hierarchy FROM {table} WHERE identifier = ?"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from cassandra.query import tuple_factory
 
 from reconciliation.binding import Statement
 from reconciliation.errors import ReconciliationError, RequestFailed, SettingsError, StoreUnavailable
-from reconciliation.statements import StatementTexts, Tables, statement_texts
+from reconciliation.statements import OtherTable, StatementTexts, Tables, statement_texts
 from reconciliation.tls import Tls
 
 log = structlog.get_logger(__name__)
@@ -271,19 +271,29 @@ def prepared(session: Session, texts: Mapping[str, str], tables: Tables) -> dict
 
     Raises SettingsError, which names the setting, where the keyspace, a table or a column isn't there.
     """
+    _require_keyspace(session, "lms-cassandra.keyspace", tables.keyspace)
+    return {name: _prepare(session, text, *_table_of(name, tables)) for name, text in texts.items()}
+
+
+def prepared_elsewhere(session: Session, text: str, table: OtherTable) -> Statement:
+    """Prepare a statement on a table in a keyspace of its own; raises SettingsError as `prepared` does."""
+    _require_keyspace(session, table.keyspace_setting, table.keyspace)
+    return _prepare(session, text, table.table_setting, table.table)
+
+
+def _require_keyspace(session: Session, setting: str, keyspace: str) -> None:
     # An unquoted name is folded to lower case by Cassandra.
-    if tables.keyspace.lower() not in session.cluster.metadata.keyspaces:
-        raise SettingsError(f"lms-cassandra.keyspace is {tables.keyspace!r}: Cassandra has no such keyspace")
-    statements = {}
-    for name, text in texts.items():
-        setting, table = _table_of(name, tables)
-        try:
-            made = session.prepare(text)
-        except InvalidRequest as error:
-            raise SettingsError(f"{setting} is {table!r}: Cassandra can't use this table: {error}") from error
-        made.is_idempotent = True
-        statements[name] = Statement(made)
-    return statements
+    if keyspace.lower() not in session.cluster.metadata.keyspaces:
+        raise SettingsError(f"{setting} is {keyspace!r}: Cassandra has no such keyspace")
+
+
+def _prepare(session: Session, text: str, setting: str, table: str) -> Statement:
+    try:
+        made = session.prepare(text)
+    except InvalidRequest as error:
+        raise SettingsError(f"{setting} is {table!r}: Cassandra can't use this table: {error}") from error
+    made.is_idempotent = True
+    return Statement(made)
 
 
 def _table_of(statement: str, tables: Tables) -> tuple[str, str]:

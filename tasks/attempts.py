@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -12,7 +12,7 @@ from ledger.lease_keeper import Holding, LeaseKeeper
 from ledger.ledger import Ledger
 from reconciliation.counters import Counters
 from reconciliation.durations import Stage, Stages
-from reconciliation.errors import WORKER_LOST, LedgerUnavailable, RequestFailed, Server
+from reconciliation.errors import WORKER_LOST, LedgerUnavailable, RelationsMissing, RequestFailed, Server
 from reconciliation.events import completion_mid
 from reconciliation.failed_topic import FailurePlace
 from reconciliation.model import Completion, Debt, DebtStatus, Failed, FinalFailure, Outcome
@@ -21,7 +21,7 @@ from reconciliation.reconciling import Reconciling
 from tasks.giving_up import Given, chance, give_up, wait
 from tasks.isolation import Isolation, Unfinished
 from tasks.judging import Judge
-from tasks.outcomes import Ended, Group, Outcomes, ended_for_good, ended_for_now, ended_well
+from tasks.outcomes import Ended, Ending, Group, Outcomes, ended_for_good, ended_for_now, ended_well
 from tasks.retry_policy import RetryRules, decide_crash
 from tasks.summary import Summary
 from worker.metrics import WorkerGauges
@@ -53,6 +53,7 @@ class AttemptRunner:
         now_ms: the clock, in milliseconds since 1970.
         is_stopping: whether the worker was told to end.
         isolation: runs an attempt in a process of its own; None where this is such a process.
+        heal: asks for the relation sets of these courses; it fails nobody.
 
     """
 
@@ -72,6 +73,7 @@ class AttemptRunner:
         now_ms: Callable[[], int],
         is_stopping: Callable[[], bool],
         isolation: Isolation | None,
+        heal: Callable[[Iterable[str]], None],
     ) -> None:
         self._ledger = ledger
         self._leases = leases
@@ -86,6 +88,7 @@ class AttemptRunner:
         self._now_ms = now_ms
         self._is_stopping = is_stopping
         self._isolation = isolation
+        self._heal = heal
 
     def run(self, tickets: Sequence[Ticket], *, task: str = "", token: str | None = None) -> Summary:
         """Attempt every entry that these tickets name and that is still to be attempted.
@@ -105,7 +108,14 @@ class AttemptRunner:
                 self._outcomes.tell(ended, Group(by_id, task, time.monotonic() - began), self._now_ms())
 
         with self._leases.holding(claims) as holding, self._gauges.running(len(claims)):
-            return self._attempt(claims, held_by, holding, tell) + Summary(stale=len(tickets) - len(claims))
+            summary = self._attempt(claims, held_by, holding, tell) + Summary(stale=len(tickets) - len(claims))
+        # once nobody waits for it any more: the requests go on at their times, whatever becomes of this
+        self._heal(
+            by_id[it.entry_id].request.enrolment.course_id
+            for it in summary.ended
+            if it.outcome is Ending.RETRIED and it.code == RelationsMissing.code
+        )
+        return summary
 
     def _attempt(
         self, claims: Sequence[Claim], token: str, holding: Holding, tell: Callable[[Sequence[Ended]], None]

@@ -1,7 +1,7 @@
 """Makes an `AttemptRunner` from a process's connections."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from reconciliation.personal import id_fields
 from tasks.attempts import AttemptRunner
@@ -19,6 +19,7 @@ def make_runner(
     `is_isolated` says that this process is one attempt's own, `is_stopping` when to wait for the ledger no longer.
     """
     settings, metrics = connections.settings, connections.metrics
+    healing = connections.answering.healing
     outcomes = Outcomes(
         ages=metrics.ages,
         retries=metrics.retries,
@@ -46,4 +47,10 @@ def make_runner(
         now_ms=lambda: time.time_ns() // 1_000_000,
         is_stopping=is_stopping,
         isolation=None if is_isolated else OwnProcess(settings.attempt_limit, metrics.counters, metrics.stages),
+        # of an attempt in a process of its own the one that waits for it hears
+        heal=_heal_nothing if is_isolated or healing is None else healing.ask,
     )
+
+
+def _heal_nothing(_course_ids: Iterable[str]) -> None:
+    """Ask nobody."""

@@ -1,5 +1,6 @@
 """Servers for the tests: one stack of their own for the session, fresh names in it for each module.
 
+TEST_CASSANDRA_VERSION is the version of its Cassandra; tests/versions runs against the other one.
 TEST_KAFKA_PORT, TEST_CASSANDRA_PORT and TEST_REDIS_PORT move it, so that several runs can go side by side; the
 processes that share one run's files (pytest -n) have a stack each, on the ports that follow. KEEP_STACK=1 leaves it
 running and uses it again, which spares local runs the start. TEST_BROKER=rabbitmq has Celery use a RabbitMQ on
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from devstack.ports import HOST, Ports
-from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
+from devstack.schema import AggregateLayout, create_hierarchy_store, create_keyspace, drop_keyspace
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
 from tests.support.run import ROOT, stack_of_this_run
@@ -132,6 +133,16 @@ def keyspace(make_keyspace: MakeKeyspace) -> str:
 def keyspace_other_layout(make_keyspace: MakeKeyspace) -> str:
     """A module's own keyspace, with the other PRIMARY KEY of user_activity_agg."""
     return make_keyspace(AggregateLayout.USER_IN_CLUSTERING)
+
+
+@pytest.fixture(scope="session")
+def hierarchy_store(ports: Ports) -> Iterator[str]:
+    """The session's keyspace of the content service: relation sets as a table, and hierarchies."""
+    name = f"test_{uuid.uuid4().hex[:12]}_store"
+    create_hierarchy_store(HOST, ports.cassandra, name)
+    yield name
+    if is_kept():
+        drop_keyspace(HOST, ports.cassandra, name)
 
 
 @pytest.fixture(scope="session")

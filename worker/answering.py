@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from ledger.comparisons import Comparisons
 from ledger.config import ledger_config
+from ledger.healing import HealingTurns
 from reconciliation.comparer import Comparer
+from reconciliation.counters import Counters
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.failed_topic import FailedTopic, FailurePlace
 from reconciliation.from_settings import course_list, rules, store_config
@@ -15,12 +17,13 @@ from reconciliation.learner_reader import LearnerReader
 from reconciliation.publisher import EventPublisher
 from reconciliation.reconciler import EventTopics, Reconciler
 from reconciliation.reconciling import Reconciling
-from reconciliation.relation_cache import RelationCache
+from reconciliation.relation_sets import Relations
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings
 from reconciliation.shadow_failures import CountedFailures
+from reconciliation.store_opener import Store, StoreOpener
+from worker.healing import Healing
 from worker.metrics import WorkerMetrics
-from worker.store_opener import Store, StoreOpener
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Answering:
     """The parts that differ between the live and the shadow mode.
 
     `probe_kafka` raises while Kafka is away, None where nothing is sent there; `close` closes what is not Cassandra's.
+    `healing` asks for relation sets that are missing, None where nobody is to be asked.
     """
 
     open_store: StoreOpener[Store]
@@ -35,10 +39,11 @@ class Answering:
     failed_topic: FailurePlace
     probe_kafka: Callable[[], None] | None
     close: Callable[[], None]
+    healing: Healing | None = None
 
 
 def answer_live(
-    settings: Settings, metrics: WorkerMetrics, relations: RelationCache, search: CollectionSearch | None
+    settings: Settings, metrics: WorkerMetrics, relations: Relations, search: CollectionSearch | None
 ) -> Answering:
     """Make what writes rows and sends events."""
     counters = metrics.counters
@@ -62,17 +67,32 @@ def answer_live(
         now_us=_now_us,
     )
     failed_topic = FailedTopic(publisher, settings.kafka_output_failed_topic, counters)
+    healing = _healing(settings, publisher, counters)
 
     def close() -> None:
         if lists is not None:
             lists.close()
         publisher.close()
+        if healing is not None:
+            healing.close()
 
-    return Answering(open_store, reconciler, failed_topic, publisher.probe, close)
+    return Answering(open_store, reconciler, failed_topic, publisher.probe, close, healing)
+
+
+def _healing(settings: Settings, publisher: EventPublisher, counters: Counters) -> Healing | None:
+    if not settings.relation_healing_enabled:
+        return None
+    return Healing(
+        turns=HealingTurns(ledger_config(settings), settings.relation_healing_interval),
+        publisher=publisher,
+        topic=settings.relation_healing_topic,
+        counters=counters,
+        now_ms=lambda: _now_us() // 1000,
+    )
 
 
 def answer_in_shadow(
-    settings: Settings, metrics: WorkerMetrics, relations: RelationCache, search: CollectionSearch | None
+    settings: Settings, metrics: WorkerMetrics, relations: Relations, search: CollectionSearch | None
 ) -> Answering:
     """Make what compares and reports: no publisher, and a connection to Cassandra without a statement that writes."""
     counters = metrics.counters

@@ -10,17 +10,17 @@ from prometheus_client import REGISTRY
 from ledger.config import ledger_config
 from ledger.lease_keeper import LeaseKeeper
 from ledger.ledger import Ledger
+from reconciliation import from_settings
 from reconciliation.errors import Server
 from reconciliation.failed_topic import FailurePlace
-from reconciliation.from_settings import collection_search, relation_cache
 from reconciliation.reconciling import Reconciling
-from reconciliation.relation_cache import RelationCache
+from reconciliation.relation_sets import Relations
 from reconciliation.search import CollectionSearch
 from reconciliation.settings import Settings, process_settings
+from reconciliation.store_opener import Store, StoreOpener
 from worker.answering import Answering, answer_in_shadow, answer_live
 from worker.metrics import WorkerMetrics
 from worker.replacement import REPLACEMENT, Replacement
-from worker.store_opener import Store, StoreOpener
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Connections:
     metrics: WorkerMetrics
     ledger: Ledger
     leases: LeaseKeeper
-    relations: RelationCache
+    relations: Relations
     search: CollectionSearch | None
     answering: Answering
 
@@ -52,12 +52,19 @@ class Connections:
 
     def probes(self) -> Mapping[Server, Callable[[], None]]:
         """Give for each server a call that raises while it is away."""
-        probes = {Server.CASSANDRA: self.open_store.probe, Server.REDIS: self.relations.probe}
+        probes = {**self.relations.probes(), Server.CASSANDRA: self._probe_cassandra}
         if self.answering.probe_kafka is not None:
             probes[Server.KAFKA] = self.answering.probe_kafka
         if self.search is not None:
             probes[Server.SEARCH] = self.search.probe
         return probes
+
+    def _probe_cassandra(self) -> None:
+        """Probe the learners' tables, and that of relation sets, whose keyspace may have lost its quorum alone."""
+        self.open_store.probe()
+        probe_relations = self.relations.probes().get(Server.CASSANDRA)
+        if probe_relations is not None:
+            probe_relations()
 
     def close(self) -> None:
         """Close everything; what an attempt left open is in the ledger."""
@@ -77,7 +84,7 @@ def connect(settings: Settings, metrics: WorkerMetrics, replacement: Replacement
     """
     counters = metrics.counters
     ledger = Ledger(ledger_config(settings))
-    relations, search = relation_cache(settings, counters), collection_search(settings)
+    relations, search = from_settings.relations(settings, counters), from_settings.collection_search(settings)
     # the one place where shadow mode parts from the live one: what is made here has no way to write or to send
     answer = answer_in_shadow if settings.shadow_enabled else answer_live
     answering = answer(settings, metrics, relations, search)

@@ -21,10 +21,10 @@ from reconciliation.publisher import EventPublisher
 from reconciliation.settings import process_settings
 from reconciliation.shadow import SHADOW_WARNING
 from reconciliation.store_connection import CLOCK_TOLERANCE
+from reconciliation.store_opener import Store
 from worker.connections import STOPPING, close_connections, current_connections, is_all_hung
 from worker.pool_metrics import POOL_METRICS, is_of_processes
 from worker.replacement import REPLACEMENT, wait_for_idle
-from worker.store_opener import Store
 
 log = structlog.get_logger(__name__)
 

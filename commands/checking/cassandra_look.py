@@ -1,5 +1,6 @@
 """Looks at Cassandra: nodes, tables as the driver's schema metadata tells them, clock and reads. It writes nothing."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +10,10 @@ from cassandra.metadata import KeyspaceMetadata, NetworkTopologyStrategy, Simple
 from commands.checking.cassandra_seen import CassandraSeen, KeyspaceSeen, NodeSeen, TableSeen
 from commands.checking.findings import brief, words_of
 from reconciliation.enrolment_store import PROBE_USERS
-from reconciliation.from_settings import store_config
+from reconciliation.from_settings import relations_table, store_config
 from reconciliation.settings import Settings
-from reconciliation.statements import SERVER_CLOCK, StatementTexts, Tables
+from reconciliation.settings_relations import CASSANDRA
+from reconciliation.statements import SERVER_CLOCK, OtherTable, StatementTexts, Tables, relation_set_text
 from reconciliation.store_connection import StoreConfig, clock_difference, make_cluster, worker_texts
 
 
@@ -21,15 +23,16 @@ def look_at_cassandra(settings: Settings, limit: float) -> CassandraSeen:
     Where a data centre is set that no node is in, it looks on without it, so that the right name can be told.
     """
     config = replace(store_config(settings), timeout=min(limit, settings.cassandra_timeout))
-    seen = _look(config)
+    relations = relations_table(settings) if CASSANDRA in settings.relation_sources else None
+    seen = _look(config, relations)
     if seen.trouble and config.local_datacenter is not None:
-        elsewhere = _look(replace(config, local_datacenter=None))
+        elsewhere = _look(replace(config, local_datacenter=None), relations)
         if not elsewhere.trouble:
             return replace(elsewhere, is_datacenter_missing=True)
     return seen
 
 
-def _look(config: StoreConfig) -> CassandraSeen:
+def _look(config: StoreConfig, relations: OtherTable | None) -> CassandraSeen:
     try:
         cluster = make_cluster(config)
     except Exception as error:  # noqa: BLE001 - whatever keeps the driver from connecting is what is to be told
@@ -39,7 +42,7 @@ def _look(config: StoreConfig) -> CassandraSeen:
             session = cluster.connect()
         except Exception as error:  # noqa: BLE001 - as above
             return CassandraSeen(trouble=_reason(error))
-        return _answers(cluster, session, config)
+        return _answers(cluster, session, config, relations)
     finally:
         cluster.shutdown()
 
@@ -51,7 +54,7 @@ def _reason(error: Exception) -> str:
     return words_of(error)
 
 
-def _answers(cluster: Cluster, session: Session, config: StoreConfig) -> CassandraSeen:
+def _answers(cluster: Cluster, session: Session, config: StoreConfig, relations: OtherTable | None) -> CassandraSeen:
     tables = Tables(
         config.keyspace,
         config.content_consumption_table,
@@ -65,6 +68,7 @@ def _answers(cluster: Cluster, session: Session, config: StoreConfig) -> Cassand
     asked = cluster.get_control_connection_host()
     # an unquoted name is folded to lower case by Cassandra
     keyspace = cluster.metadata.keyspaces.get(config.keyspace.lower())
+    of_relations = None if relations is None else cluster.metadata.keyspaces.get(relations.keyspace.lower())
     texts = worker_texts(config, tables)
     return CassandraSeen(
         nodes=nodes,
@@ -73,6 +77,8 @@ def _answers(cluster: Cluster, session: Session, config: StoreConfig) -> Cassand
         keyspace=None if keyspace is None else _keyspace(keyspace),
         clock=_clock(session),
         refused="" if keyspace is None else _read(session, texts),
+        relations=None if of_relations is None else _keyspace(of_relations),
+        relations_refused="" if relations is None or of_relations is None else _read_relations(session, relations),
     )
 
 
@@ -108,13 +114,23 @@ def _clock(session: Session) -> float | str:
 
 
 def _read(session: Session, texts: StatementTexts) -> str:
-    """Read as a worker does, of learners that are not there, at several places of the ring; "" when all is answered."""
+    """Read as a worker does, of learners that are not there; see `_ask`."""
+    learners = [(user, user, user) for user in PROBE_USERS]
+    return _ask(session, texts.read_consumption, learners) or _ask(session, texts.read_enrolment, learners)
+
+
+def _read_relations(session: Session, table: OtherTable) -> str:
+    """Read relation sets as a worker does, of courses that are not there; see `_ask`."""
+    return _ask(session, relation_set_text(table), [(f"{name}:{name}:leafnodes",) for name in PROBE_USERS])
+
+
+def _ask(session: Session, text: str, questions: Sequence[tuple[str, ...]]) -> str:
+    """Read at several places of the ring; gives why one of the reads failed, or ""."""
     try:
-        for text in (texts.read_consumption, texts.read_enrolment):
-            statement = session.prepare(text)
-            pending = [session.execute_async(statement, (user, user, user)) for user in PROBE_USERS]
-            for future in pending:
-                future.result()
+        statement = session.prepare(text)
+        pending = [session.execute_async(statement, values) for values in questions]
+        for future in pending:
+            future.result()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         return brief(words_of(error))
     return ""

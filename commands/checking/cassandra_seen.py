@@ -92,6 +92,8 @@ class CassandraSeen:
 
     `datacenter` is the one whose nodes are asked, `is_datacenter_missing` that no node is in the one that is set.
     `clock` is by how many seconds this host is ahead, or why that can't be told; `refused` why a read failed, or "".
+    `relations` is the keyspace of the relation sets' table and `relations_refused` why a read of it failed, or ""; both
+    are looked at only where relations.sources names Cassandra.
     """
 
     trouble: str = ""
@@ -101,6 +103,8 @@ class CassandraSeen:
     keyspace: KeyspaceSeen | None = None
     clock: float | str = ""
     refused: str = ""
+    relations: KeyspaceSeen | None = None
+    relations_refused: str = ""
 
 
 def expected_tables(settings: Settings) -> dict[str, Expected]:
@@ -142,14 +146,14 @@ def judge_cassandra(settings: Settings, seen: CassandraSeen) -> list[Finding]:
         found.append(Finding(SERVER, "keyspace", State.WRONG, f"{settings.cassandra_keyspace} does not exist", step))
         return [*found, *not_looked_at(SERVER, of_keyspace, "there is no keyspace")]
     found.append(Finding(SERVER, "keyspace", State.OK, settings.cassandra_keyspace))
-    found.append(_judge_replication(seen.keyspace.copies, seen))
+    found.append(judge_replication(seen.keyspace.copies, seen))
     of_tables = [
         finding
         for name, expected in tables.items()
-        for finding in _judge_table(name, seen.keyspace.tables.get(name.lower()), expected)
+        for finding in judge_table(name, seen.keyspace.tables.get(name.lower()), expected)
     ]
     are_right = all(finding.state is State.OK for finding in of_tables)
-    return [*found, *of_tables, _judge_reads(seen.refused, are_tables_right=are_right)]
+    return [*found, *of_tables, judge_reads(seen.refused, are_tables_right=are_right)]
 
 
 def _told(nodes: tuple[NodeSeen, ...]) -> str:
@@ -179,8 +183,9 @@ def _judge_clock(clock: float | str) -> Finding:
     return Finding(SERVER, "clock", State.OK, told)
 
 
-def _judge_replication(copies: Mapping[str, int] | int | str, seen: CassandraSeen) -> Finding:
-    what, here = "replication", seen.datacenter
+def judge_replication(copies: Mapping[str, int] | int | str, seen: CassandraSeen, what: str = "replication") -> Finding:
+    """Say whether LOCAL_QUORUM can be met where a keyspace's rows have so many copies."""
+    here = seen.datacenter
     if isinstance(copies, str):
         return Finding(SERVER, what, State.NOT_LOOKED_AT, f"{copies} tells no number of copies")
     if isinstance(copies, int):
@@ -204,7 +209,8 @@ def _judge_replication(copies: Mapping[str, int] | int | str, seen: CassandraSee
     return Finding(SERVER, what, State.OK, told)
 
 
-def _judge_table(name: str, seen: TableSeen | None, expected: Expected) -> list[Finding]:
+def judge_table(name: str, seen: TableSeen | None, expected: Expected) -> list[Finding]:
+    """Say whether a table has the key and the columns that the statements use."""
     what, setting = f"table {name}", named(expected.setting)
     if seen is None:
         return [Finding(SERVER, what, State.WRONG, "does not exist", f"create it, or correct {setting}")]
@@ -235,10 +241,12 @@ def _as_text(key: Key) -> str:
     return f"({', '.join((first, *clustering))})"
 
 
-def _judge_reads(refused: str, *, are_tables_right: bool) -> Finding:
-    what = "reads at LOCAL_QUORUM"
+def judge_reads(
+    refused: str, *, are_tables_right: bool, what: str = "reads at LOCAL_QUORUM", whose: str = "a learner who"
+) -> Finding:
+    """Say whether rows could be read, of somebody or something that is not there."""
     if not refused:
-        return Finding(SERVER, what, State.OK, "answered, of a learner who is not there")
+        return Finding(SERVER, what, State.OK, f"answered, of {whose} is not there")
     if not are_tables_right:
         return Finding(SERVER, what, State.NOT_LOOKED_AT, "the tables are not as they must be")
     step = "see which nodes are down and what their logs say"

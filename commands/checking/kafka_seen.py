@@ -92,14 +92,15 @@ def judge_kafka(settings: Settings, seen: KafkaSeen) -> list[Finding]:
 
 
 def named_topics(settings: Settings) -> dict[str, str]:
-    """Give the four topics' names by their settings."""
+    """Give the topics' names by their settings: the four, and that of healing where it is enabled."""
     names = (
         settings.kafka_input_topic,
         settings.kafka_output_failed_topic,
         settings.kafka_audit_topic,
         settings.kafka_certissue_topic,
     )
-    return dict(zip(_TOPIC_SETTINGS, names, strict=True))
+    healing = {"relations.healing.topic": settings.relation_healing_topic} if settings.relation_healing_enabled else {}
+    return dict(zip(_TOPIC_SETTINGS, names, strict=True)) | healing
 
 
 def _judge_topic(setting: str, name: str, seen: TopicSeen | str | None) -> Finding:

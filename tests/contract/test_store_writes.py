@@ -36,11 +36,24 @@ def enrolment(
 
 def aggregate_rows(database: Any, activity_id: str, user_id: str, batch_id: str) -> list[Any]:
     rows: list[Any] = database.execute(
-        "SELECT aggregates, agg_last_updated, WRITETIME(aggregates) AS stamps FROM {keyspace}.user_activity_agg"
+        "SELECT aggregates, agg_last_updated FROM {keyspace}.user_activity_agg"
         " WHERE activity_type = 'Course' AND activity_id = %s AND user_id = %s AND context_id = %s",
         [activity_id, user_id, f"cb:{batch_id}"],
     )
     return rows
+
+
+def aggregate_stamps(database: Any, key: EnrolmentKey) -> list[int] | None:
+    """The write times of the course's aggregates, sorted; None before Cassandra 5, which tells none of maps."""
+    (server,) = database.execute("SELECT release_version FROM system.local")
+    if int(server.release_version.partition(".")[0]) < 5:
+        return None
+    (row,) = database.execute(
+        "SELECT WRITETIME(aggregates) AS stamps FROM {keyspace}.user_activity_agg"
+        " WHERE activity_type = 'Course' AND activity_id = %s AND user_id = %s AND context_id = %s",
+        [key.course_id, key.user_id, f"cb:{key.batch_id}"],
+    )
+    return sorted(row.stamps)
 
 
 @pytest.mark.parametrize("layout", ["keyspace", "keyspace_other_layout"])
@@ -71,7 +84,7 @@ def test_aggregates_are_added_to_what_another_job_keeps(
     (row,) = aggregate_rows(database, key.course_id, key.user_id, key.batch_id)
     assert dict(row.aggregates) == {"score:do_1": 7.0, "completedCount": 3.0}
     assert dict(row.agg_last_updated) == {"completedCount": NOW}
-    assert sorted(row.stamps) == [1000, STAMP_US]
+    assert aggregate_stamps(database, key) in (None, [1000, STAMP_US])
 
 
 def test_a_group_larger_than_a_batch_is_split_and_written_whole(
@@ -260,4 +273,5 @@ def test_without_write_timestamps_the_server_stamps(
     row = database.enrolment(key)
     assert (row.status, row.completedon) == (2, NOW_MS)
     assert row.status_us > STAMP_US
-    assert aggregate_rows(database, key.course_id, key.user_id, key.batch_id)[0].stamps[0] > STAMP_US
+    stamps = aggregate_stamps(database, key)
+    assert stamps is None or stamps[0] > STAMP_US

@@ -185,6 +185,20 @@ def test_tables_that_are_not_as_they_must_be(idle: Installation, ports: Ports) -
     assert set(crosses(idle, settings)) == {("Cassandra", "keyspace")}
 
 
+def test_relation_sets_in_a_table(idle: Installation, hierarchy_store: str) -> None:
+    settings = {
+        "RELATIONS_SOURCES": "cassandra",
+        "LMS_CASSANDRA_HIERARCHY_RELATIONS_KEYSPACE": hierarchy_store,
+        "REDIS_PORT": "1",
+        "LEDGER_REDIS_URL": idle.settings["CELERY_BROKER_URL"],
+    }
+    assert crosses(idle, settings) == {}
+    no_table = {**settings, "LMS_CASSANDRA_HIERARCHY_RELATIONS_TABLE": "nothing"}
+    assert set(crosses(idle, no_table)) == {("Cassandra", "table nothing")}
+    no_keyspace = {**settings, "LMS_CASSANDRA_HIERARCHY_RELATIONS_KEYSPACE": "nowhere"}
+    assert set(crosses(idle, no_keyspace)) == {("Cassandra", "keyspace of relation sets")}
+
+
 def test_the_other_layout_of_the_aggregates_is_in_order(make_installation: MakeInstallation) -> None:
     with make_installation(layout=AggregateLayout.USER_IN_CLUSTERING) as other:
         assert crosses(other) == {}

@@ -12,9 +12,10 @@ from devstack.schema import create_keyspace
 from devstack.security import Security
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
-from tests.conftest import ROOT, is_kept, ours_alone, ports_of_this_run
+from tests.conftest import is_kept, ours_alone
 from tests.support.certificates import Certificates, certificates_in
 from tests.support.installation import Installation
+from tests.support.run import ROOT, ports_of_this_run
 from tests.support.tls_proxy import TlsProxy
 
 # beside the ports of the tests' other servers

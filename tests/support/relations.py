@@ -1,10 +1,12 @@
-"""The relation sets of a course, filled as the job that owns them fills them."""
+"""The relation sets of a course, filled as the job or service that owns them fills them; and its hierarchy."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import redis
+
+from devstack.cassandra import session
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,40 @@ class RelationSets:
     def remove(self, course: str, node: str, relation: str) -> None:
         """Remove one set."""
         assert self._redis.delete(f"{course}:{node}:{relation}") == 1
+
+
+class HierarchyStore:
+    """The content service's keyspace: relation sets as a table, and hierarchies."""
+
+    def __init__(self, host: str, port: int, keyspace: str) -> None:
+        self._host = host
+        self._port = port
+        self._keyspace = keyspace
+
+    def fill(self, *trees: CourseTree) -> None:
+        """Write all sets of these courses, in place of what stood there under the same keys."""
+        for tree in trees:
+            self.fill_sets(tree.sets)
+
+    def fill_sets(self, sets: Mapping[str, Collection[str]]) -> None:
+        """Write these sets, given by their keys, in place of what stood there."""
+        self._write(
+            "INSERT INTO {}.hierarchy_relations (relationship_key, node_ids) VALUES (%s, %s)",
+            [(key, sorted(members)) for key, members in sets.items()],
+        )
+
+    def remove(self, *keys: str) -> None:
+        """Remove these sets."""
+        self._write("DELETE FROM {}.hierarchy_relations WHERE relationship_key = %s", [(key,) for key in keys])
+
+    def publish(self, course: str, hierarchy: str | None) -> None:
+        """Write a course's hierarchy, a JSON text."""
+        self._write("INSERT INTO {}.content_hierarchy (identifier, hierarchy) VALUES (%s, %s)", [(course, hierarchy)])
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        with session(self._host, self._port) as connected:
+            for row in rows:
+                connected.execute(statement.format(self._keyspace), row)
 
 
 def _add(pipeline: Any, sets: Mapping[str, Collection[str]]) -> None:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from devstack.cassandra import VERSIONS
 from devstack.ports import Ports
 from devstack.stack import Stack
 
@@ -23,6 +24,11 @@ def ports_of_this_run() -> Ports:
     )
 
 
+def cassandra_version() -> str:
+    """The version of this run's Cassandra, one of devstack's."""
+    return os.environ.get("TEST_CASSANDRA_VERSION") or VERSIONS[0]
+
+
 def is_rabbitmq() -> bool:
     """Whether the tests were asked to run with RabbitMQ as Celery's broker."""
     return os.environ.get("TEST_BROKER") == RABBITMQ
@@ -40,7 +46,7 @@ def stack_of_this_run() -> Stack:
     ports, rabbitmq = ports_of_this_run(), rabbitmq_port()
     moved = "" if ports == _DEFAULT_PORTS else f"-{ports.kafka}-{ports.cassandra}-{ports.redis}"
     moved += "" if rabbitmq is None else f"-{RABBITMQ}-{rabbitmq}"
-    return Stack(ROOT / f".devstack-test{moved}", ports, rabbitmq_port=rabbitmq)
+    return Stack(ROOT / f".devstack-test{moved}", ports, rabbitmq_port=rabbitmq, cassandra=cassandra_version())
 
 
 def _process_number() -> int:

@@ -149,8 +149,14 @@ class Tables:
         return rows[0] if rows else None
 
     def write_times(self, learner: Learner) -> Row:
-        """Return when each cell that we may write, and one that we may not, was written, in microseconds."""
-        names = ("status", "progress", "contentstatus", "completedon", "datetime", "active")
+        """Return when each cell that we may write, and one that we may not, was written, in microseconds.
+
+        Before Cassandra 5 without that of the map, which is not told there.
+        """
+        (server,) = self._read("SELECT release_version FROM system.local", ())
+        tells_of_maps = int(server["release_version"].partition(".")[0]) >= 5
+        maps = ("contentstatus",) if tells_of_maps else ()
+        names = ("status", "progress", *maps, "completedon", "datetime", "active")
         columns = ", ".join(f"WRITETIME({name}) AS {name}" for name in names)
         (row,) = self._read(
             f"SELECT {columns} FROM user_enrolments WHERE userid = %s AND courseid = %s AND batchid = %s",  # noqa: S608

@@ -229,9 +229,12 @@ def test_tables_are_those_of_the_local_servers(monkeypatch: pytest.MonkeyPatch) 
     # Only the text is compared here; that Cassandra takes it, the integration tests show.
     monkeypatch.setattr(schema, "session", recording)
     schema.create_keyspace("127.0.0.1", 1, schema.DEFAULT_KEYSPACE)
+    store = schema.hierarchy_store("local")
+    assert store is not None
+    schema.create_hierarchy_store("127.0.0.1", 1, store)
 
     text = re.sub(r"--.*", "", read("deploy/compose/schema.cql"))
-    assert len(recorder.statements) == 6
+    assert len(recorder.statements) == 9
     assert plain(text.split(";")) == plain(recorder.statements)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciliation.events import audit_event, certificate_event, completion_mid
+from reconciliation.events import audit_event, certificate_event, completion_mid, healing_event
 from reconciliation.model import Completion, EnrolmentKey, OutgoingEvent
 
 COMPLETION = Completion(EnrolmentKey("user001", "course001", "Batch1"), 1_700_000_000_123)
@@ -125,3 +125,18 @@ def test_a_repeat_differs_in_its_times_alone(
         rewritten = json.dumps(repeat, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
         assert rewritten == first.value
         assert later.key == first.key == completion.enrolment.user_id.encode("utf-8")
+
+
+def test_healing_event_asks_for_the_course_alone() -> None:
+    event = healing_event("do_1é", "heal", 1_700_000_000_123)
+    assert (event.topic, event.key, event.headers) == ("heal", "do_1é".encode(), ())
+    content = json.loads(event.value)
+    assert content["edata"] == {
+        "action": "relation-cache-update",
+        "identifier": "do_1é",
+        "mimeType": "application/vnd.ekstep.content-collection",
+    }
+    assert list(content) == ["eid", "ets", "mid", "actor", "context", "object", "edata"]
+    assert (content["ets"], content["object"]["id"]) == (1_700_000_000_123, "do_1é")
+    assert content["mid"].startswith("LP.1700000000123.")
+    assert content["mid"] != json.loads(healing_event("do_2", "heal", 1_700_000_000_123).value)["mid"]

@@ -270,6 +270,50 @@ TABLE: dict[str, tuple[str, object, str | None, object, tuple[str, ...]]] = {
     "metrics_address": ("METRICS_ADDRESS", "127.0.0.1", "0.0.0.0", "0.0.0.0", ("a:1",)),  # noqa: S104 - a value only
     "metrics_bridge_port": ("METRICS_BRIDGE_PORT", 9464, "0", 0, ("65536", "TCP://10.0.0.1:1")),
     "metrics_worker_port": ("METRICS_WORKER_PORT", 9465, "0", 0, ("-1",)),
+    "relation_sources": (
+        "RELATIONS_SOURCES",
+        ("redis",),
+        "Cassandra , redis",
+        ("cassandra", "redis"),
+        ("redis,", "redis,redis", "mysql", "redis;cassandra", ","),
+    ),
+    "hierarchy_relations_keyspace": (
+        "LMS_CASSANDRA_HIERARCHY_RELATIONS_KEYSPACE",
+        "local_hierarchy_store",
+        "K1_x",
+        "K1_x",
+        ("1k", "a-b", 'a"; DROP'),
+    ),
+    "hierarchy_relations_table": (
+        "LMS_CASSANDRA_HIERARCHY_RELATIONS_TABLE",
+        "hierarchy_relations",
+        "r",
+        "r",
+        ("r;", "2a"),
+    ),
+    "content_hierarchy_keyspace": (
+        "LMS_CASSANDRA_CONTENT_HIERARCHY_KEYSPACE",
+        "local_hierarchy_store",
+        "K1_x",
+        "K1_x",
+        ("1k", "a-b"),
+    ),
+    "content_hierarchy_table": (
+        "LMS_CASSANDRA_CONTENT_HIERARCHY_TABLE",
+        "content_hierarchy",
+        "h",
+        "h",
+        ("h;",),
+    ),
+    "relation_healing_enabled": ("RELATIONS_HEALING_ENABLED", False, "yes", True, ("maybe",)),
+    "relation_healing_topic": (
+        "RELATIONS_HEALING_TOPIC",
+        "local.content.postpublish.request",
+        "{{env}}.heal",
+        "local.heal",
+        ("a b", "..", "t" * 250),
+    ),
+    "relation_healing_interval": ("RELATIONS_HEALING_INTERVAL", 3600.0, "60", 60.0, ("0.5", "2592001")),
     "health_limit": ("HEALTH_LIMIT", 300.0, "60.5", 60.5, ("0.5", "86401")),
     "log_format": ("LOG_FORMAT", "console", "JSON", "json", ("xml",)),
     "log_level": ("LOG_LEVEL", "info", "Warning", "warning", ("trace",)),
@@ -470,3 +514,20 @@ def test_the_table_in_the_readme_is_in_step() -> None:
     readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
     assert embedded(readme) == readme, "run: make settings"
     assert "| `kafka.groupId` | `KAFKA_GROUPID` |" in readme
+
+
+def test_the_content_service_s_keyspaces_are_named_after_the_environment_where_they_can_be() -> None:
+    named = load_settings({"ENV": "prod"})
+    assert (named.hierarchy_relations_keyspace, named.content_hierarchy_keyspace) == ("prod_hierarchy_store",) * 2
+    unnamed = load_settings({"ENV": "prod-1"})
+    assert (unnamed.hierarchy_relations_keyspace, unnamed.content_hierarchy_keyspace) == (None, None)
+    from_table = {"ENV": "prod-1", "RELATIONS_SOURCES": "redis,cassandra"}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(from_table)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("lms-cassandra.hierarchy_relations.keyspace (LMS_CASSANDRA_HIERARCHY_RELATIONS_KEYSPACE)")
+    given = load_settings({**from_table, "LMS_CASSANDRA_HIERARCHY_RELATIONS_KEYSPACE": "store"})
+    assert given.hierarchy_relations_keyspace == "store"
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"ENV": "a b", "RELATIONS_SOURCES": "cassandra"})
+    assert "hierarchy_relations" not in str(caught.value)

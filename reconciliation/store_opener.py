@@ -16,20 +16,24 @@ log = structlog.get_logger(__name__)
 RECONNECT_PAUSE = 1.0
 
 
-class Store(Protocol):
-    """A connection to Cassandra: the `EnrolmentStore`, or in shadow mode the `LearnerReader`."""
+class Opened(Protocol):
+    """A connection to Cassandra, whatever it is for."""
 
     def probe(self) -> None:
         """Raise StoreUnavailable while Cassandra is away."""
-
-    def clock_difference(self) -> float:
-        """Return by how many seconds this host's clock is ahead of Cassandra's; raises StoreUnavailable."""
 
     def close(self) -> None:
         """Close all connections."""
 
 
-S_co = TypeVar("S_co", bound=Store, covariant=True)
+class Store(Opened, Protocol):
+    """A learner's tables: the `EnrolmentStore`, or in shadow mode the `LearnerReader`."""
+
+    def clock_difference(self) -> float:
+        """Return by how many seconds this host's clock is ahead of Cassandra's; raises StoreUnavailable."""
+
+
+S_co = TypeVar("S_co", bound=Opened, covariant=True)
 
 
 class StoreOpener(Generic[S_co]):
