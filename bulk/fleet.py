@@ -24,7 +24,7 @@ _END_SECONDS = 3.0
 
 @dataclass(slots=True)
 class _Reader:
-    """A process, its end of the pipe, the order that it carries out (its place and itself) and when it was last heard."""
+    """A process, its pipe, when it was last heard, and the order that it carries out with its place among them."""
 
     process: SpawnProcess
     connection: Connection

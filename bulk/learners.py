@@ -207,7 +207,7 @@ class Learners:
         asked: Sequence[Asked],
         read: Callable[[Sequence[Asked]], Sequence[Answer | ReconciliationError]],
     ) -> list[Answer | ReconciliationError]:
-        """Read until every answer is there or is an error of that item alone: one that stays while Cassandra answers."""
+        """Read until every answer is there or is an error of that item alone, which stays while Cassandra answers."""
         answers: list[Answer | ReconciliationError] = list(read(asked))
         for _ in range(_TRIES):
             missing = [at for at, answer in enumerate(answers) if isinstance(answer, OutageError)]

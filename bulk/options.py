@@ -24,8 +24,8 @@ class ScanOptions:
     leaves it to the servers; an aggregate row counts as a fifth of one. `aggregates` says whether aggregates are
     compared; they are spilled to `folder` (None: the system's folder for temporary files), about 30 bytes a row.
     `patience` is how long a server may be away before the scan gives up, in seconds. `certificate_older_than_ms` is how
-    long an enrolment is completed before its certificate is missed, in milliseconds. The pages are in rows, `slice_size`
-    is in enrolments.
+    long an enrolment is completed before its certificate is missed, in milliseconds. The pages are in rows,
+    `slice_size` is in enrolments.
     """
 
     processes: int = 2

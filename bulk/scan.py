@@ -46,6 +46,7 @@ class Scan:
         tell: takes a sentence for people when something is waited for; the log unless given.
 
     Entering the context raises ScanFailed where a server stays away, SettingsError where a table or column isn't there.
+
     """
 
     def __init__(
