@@ -7,6 +7,8 @@ import os
 import sys
 from typing import NoReturn
 
+from kombu import Exchange, Queue
+
 from ledger.messages import RECONCILE_TASK
 from reconciliation.broker_options import broker_options
 from reconciliation.errors import SettingsError
@@ -37,6 +39,12 @@ if _broker.use_ssl is not None:
 # the queue carries the consumer group's name, and so do the broker's own keys below: two environments on one Redis
 # never see each other's work
 task_default_queue = _settings.kafka_group_id
+# A worker takes from both unless -Q names one, clicks first (reconciliation/broker_options.py); unnamed, it would take
+# from the default one alone (celery/app/amqp.py, AMQP.Queues), whose exchange has been of this kind and name before.
+task_queues = [
+    Queue(_name, Exchange(_name, type="direct"), routing_key=_name)
+    for _name in (_settings.kafka_group_id, _settings.bulk_queue)
+]
 # the task, and what happens around a worker's life; loaded by workers and by Flower (flower/app.py, Flower.__init__),
 # where nothing of it runs, but not by the bridge
 imports = ("tasks.reconcile", "tasks.revocation", "worker.signals")

@@ -1,0 +1,52 @@
+"""What a bulk run works with: the ledger, the runs' records and the way to Celery's broker."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bridge.dispatch import BulkLane, Dispatcher, make_app
+from bulk.runs import RunStore
+from ledger.config import ledger_config
+from ledger.connection import LedgerConnection
+from ledger.ledger import Ledger
+from reconciliation.errors import SettingsError
+from reconciliation.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """The ledger, the runs' records, and what sends messages to workers."""
+
+    ledger: Ledger
+    runs: RunStore
+    sender: Dispatcher
+
+
+@contextmanager
+def open_means(settings: Settings) -> Iterator[Means]:
+    """Give what a run works with; nothing is asked of a server yet.
+
+    Raises SettingsError in shadow mode, in which nothing is repaired, and SystemExit where Celery's settings can't be
+    read.
+    """
+    if settings.shadow_enabled:
+        raise SettingsError("shadow.enabled (SHADOW_ENABLED) is true: a bulk run would only be compared; unset it")
+    config = ledger_config(settings)
+    means = Means(
+        ledger=Ledger(config),
+        runs=RunStore(LedgerConnection(config)),
+        sender=Dispatcher(make_app(), settings.group_size, BulkLane(settings.bulk_queue, settings.bulk_group_size)),
+    )
+    try:
+        yield means
+    finally:
+        means.sender.close()
+        means.runs.close()
+        means.ledger.close()
+
+
+def this_process() -> str:
+    """Name this process for the people who wonder who drives a run."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
