@@ -129,7 +129,7 @@ def judged(
     """
     if isinstance(found, ReconciliationError):
         if lacks_certificate:
-            return Found(row.enrolment, (Reason.NO_CERTIFICATE,))
+            return Found(row.enrolment, (Reason.NO_CERTIFICATE,), (), row.cells.completed_on_ms)
         return Unjudged(row.enrolment, f"{found.code}: {found}")
     changed = found or ()
     reasons = reasons_of(changed)
@@ -137,4 +137,4 @@ def judged(
         reasons = (*reasons, Reason.NO_CERTIFICATE)
     if not reasons and not selection.stuck and not selection.missing_certificates:
         reasons = (Reason.SELECTED,)
-    return Found(row.enrolment, reasons, changed) if reasons else None
+    return Found(row.enrolment, reasons, changed, row.cells.completed_on_ms) if reasons else None

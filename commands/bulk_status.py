@@ -132,4 +132,4 @@ def _show_one(it: Standing, now_ms: int) -> None:
     ]
     console().print(table(["run", run.run_id], [row for row in rows if row[1] != ""]))
     if it.is_left or run.state in (RunState.INTERRUPTED, RunState.STOPPED, RunState.FAILED):
-        click.echo(f"`enrolment-reconciliation bulk run --resume {run.run_id}` goes on with it")
+        click.echo(f"`enrolment-reconciliation bulk --resume {run.run_id}` goes on with it")
