@@ -11,7 +11,7 @@ local driven, names = 0, redis.call('ZRANGE', runs, 0, -1)
 for at, name in ipairs(names) do
   if name ~= run and tonumber(redis.call('HGET', run_key(name), 'until') or '0') > now then
     driven = driven + 1
-  elseif name ~= run and at <= #names - tonumber(ARGV[8]) then
+  elseif name ~= run and at <= #names + 1 - tonumber(ARGV[8]) then
     redis.call('DEL', run_key(name))
   end
   -- deleted here, or expired
