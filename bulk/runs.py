@@ -185,16 +185,8 @@ class RunStore:
 
     def _take(self, run_id: str, token: str, driver: str, life: str, run: Run | None) -> "DrivenRun":
         record = "" if run is None else encode_run(run)
-        arguments: list[str | bytes | int] = [
-            run_id,
-            token,
-            driver,
-            self._lease_ms,
-            life,
-            MOST_DRIVEN,
-            MOST_KEPT,
-            record,
-        ]
+        bounds = (MOST_DRIVEN, MOST_KEPT)
+        arguments: list[str | bytes | int] = [run_id, token, driver, self._lease_ms, life, *bounds, record]
         (answer,) = self._connection.run("run_take", arguments)
         match answer:
             case [b"taken", bytes(taken), bytes(earlier)]:

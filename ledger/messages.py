@@ -72,9 +72,12 @@ def summary(tickets: Sequence[Ticket]) -> str:
     named = ", ".join(_shown(course_id) for course_id in courses[:MOST_COURSES_SHOWN])
     more = len(courses) - MOST_COURSES_SHOWN
     count = f"{len(tickets)} request{'' if len(tickets) == 1 else 's'}"
+    told = count + (f" ({named}{f' and {more} more' if more > 0 else ''})" if named else "")
     runs = sorted({ticket.run for ticket in tickets} - {""})
-    of_runs = f" of bulk run {', '.join(runs[:MOST_RUNS_SHOWN])}" if runs else ""
-    return count + (f" ({named}{f' and {more} more' if more > 0 else ''})" if named else "") + of_runs
+    if not runs:
+        return told
+    others = f" and {len(runs) - MOST_RUNS_SHOWN} more" if len(runs) > MOST_RUNS_SHOWN else ""
+    return f"{told} of bulk run{'s' if len(runs) > 1 else ''} {', '.join(runs[:MOST_RUNS_SHOWN])}{others}"
 
 
 def _shown(course_id: str) -> str:

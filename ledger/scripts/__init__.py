@@ -25,7 +25,7 @@ SCRIPTS = (
 )
 
 #: What every script begins with.
-_SHARED = ("lanes", "common", "shelves")
+_SHARED = ("lanes", "common", "shelves", "joining")
 
 
 def load_script(name: str) -> str:

@@ -2,43 +2,14 @@
 -- ARGV: now, bound, first wait in ms, most of what waits for one thing that the bound does not count, most of all
 --   that, most open requests of one bulk run, then 12 a request:
 --   id, enrolment, topic, partition, offset, requested ms, request, key, has key, event, repeated, bulk run or ''.
--- Returns a row a request: {'new' | 'known' | 'collapsed' | 'full' | 'stopped', generation to send or 0, of which entry}.
--- What a pause of its course or batch keeps back is new and not sent; 'stopped' is all that is new while everything is.
+-- Returns a row a request: {'new' | 'known' | 'collapsed' | 'full' | 'stopped', generation to send or 0, whose}.
+-- What a pause of its course or batch keeps back is new and not sent; 'stopped' is all that is new while everything is
+-- paused. joining.lua has what it means to join an entry.
 local bound, wait, bound_of_run = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
 local total = tonumber(redis.call('GET', count) or '0')
 local function room() return bound - counted(total, tonumber(ARGV[4]), tonumber(ARGV[5])) end
 local free, is_stopped = room(), is_paused('all') or is_paused('drain')
 local rows = {}
-
--- A request that may have been answered before is judged by when it was first asked.
-local function mark_repeated(entry, requested)
-  local first = tonumber(redis.call('HGET', entry, 'requested'))
-  redis.call('HSET', entry, 'repeated', 1, 'requested', math.min(first, requested))
-end
-
--- Joining an entry means sharing its end, so none may join one that is given up already or that may be the next.
-local function takes_more(entry)
-  local seen = redis.call('HMGET', entry, 'crashes', 'failure', 'isolated')
-  return seen[1] == '0' and not seen[2] and seen[3] ~= '1'
-end
-
--- What a bridge that died, or could not send, sends again is only what no attempt has touched.
-local function to_send(entry)
-  local seen = redis.call('HMGET', entry, 'state', 'generation', 'attempts', 'waits', 'alone', 'shelf')
-  local fresh = seen[1] == 'waiting' and seen[3] == '0' and seen[4] == '0' and seen[5] == '0' and not seen[6]
-  return fresh and tonumber(seen[2]) or 0
-end
-
--- A click joins what waits in a run's lane, and must not wait there: the entry leaves it. The message that lies behind
--- all clicks is stale by that. One that waits for its time, or for the sweep to send it alone, goes with the sweep.
-local function promote(id, entry)
-  redis.call('HDEL', entry, 'lane')
-  redis.call('HSET', entry, 'promoted', 1)
-  local seen = redis.call('HMGET', entry, 'sweeps', 'alone', 'shelf')
-  if seen[3] or seen[1] == '0' then return 0 end
-  redis.call('ZADD', due, seen[2] == '1' and now or now + wait, id)
-  return seen[2] == '1' and 0 or redis.call('HINCRBY', entry, 'generation', 1)
-end
 
 local function take_in(open, offset, run)
   redis.call('ZADD', open, offset, offset)
@@ -79,7 +50,8 @@ for at = 7, #ARGV, 12 do
       count_for_run(run, 'collapsed')
       redis.call('HSET', entry_key(other), 'repairing', 1)
     end
-    rows[#rows + 1] = {'collapsed', run == '' and lane and promote(other, entry_key(other)) or 0, other}
+    local promoted = run == '' and lane and promote(other, entry_key(other), enrolment, wait)
+    rows[#rows + 1] = {'collapsed', promoted or 0, other}
   else
     take_in(open, offset, run)
     redis.call('HSET', entry, 'version', 1, 'state', 'waiting', 'generation', 1, 'enrolment', enrolment,

@@ -45,7 +45,7 @@ local function unpark(id, entry)
   local what = redis.call('HGET', entry, 'parked')
   if what then
     redis.call('HDEL', entry, 'parked')
-    local left = redis.call('HINCRBY', parked, what, -clicks_in(id, entry))
+    local left = redis.call('HINCRBY', parked, what, 0 - clicks_in(id, entry)) -- Lua writes -0 as no integer
     if left <= 0 then redis.call('HDEL', parked, what) end
   end
 end

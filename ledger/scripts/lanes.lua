@@ -1,12 +1,14 @@
--- Shared by every script too: bulk runs (docs/bulk.md). A run's requests have the topic 'bulk:' and its id, which no topic
--- of Kafka can be. Until a click joins it, an entry that one of them made goes in the run's lane, behind all clicks.
+-- Shared by every script too: bulk runs (docs/bulk.md). A run's requests have the topic 'bulk:' and its id, which no
+-- topic of Kafka can be. Until a click joins it, an entry that one of them made goes in the run's lane, behind all
+-- clicks.
 local runs_open = KEYS[1] .. 'bulk:open' -- set: the runs of which offsets are open
 -- A message waits its turn behind clicks: it is given so much longer before it is sent again.
 local LANE_PATIENCE = 4
 -- A run's record is kept for so long after its last change, in seconds.
 local RUN_KEPT = 30 * 24 * 3600
 
-local function run_key(run) return KEYS[1] .. 'bulk:run:' .. run end -- hash: the run's record and counts; see run_take.lua
+-- A run's record and counts, a hash: see run_take.lua.
+local function run_key(run) return KEYS[1] .. 'bulk:run:' .. run end
 local function run_open_key(run) return KEYS[1] .. 'open:bulk:' .. run .. ':0' end
 
 -- Gives the run of which offsets with this key are; nil where they are clicks.

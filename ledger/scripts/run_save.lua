@@ -1,5 +1,5 @@
--- Saves a bulk run's record and renews the lease of who drives it, or lets it go. ARGV: now, run, token, lease in ms (0:
---   let go), record.
+-- Saves a bulk run's record and renews the lease of who drives it, or lets it go.
+-- ARGV: now, run, token, lease in ms (0: let go), record.
 -- Returns one row: {'saved'}; {'driven', by whom} where another process goes on with it, {'missing'} where it is gone.
 may_grow()
 local run, token = ARGV[2], ARGV[3]

@@ -1,8 +1,8 @@
 -- Makes a bulk run, or goes on with one, for one process: nobody else drives it while that process renews its lease.
 -- ARGV: now, run, token, who asks, lease in ms, life of the ledger, most runs that may be driven at once, most records,
 --   record of a new run or '' for one that is there.
--- A run's hash has its record (JSON) and the life of the ledger in which it was saved, who drives it until when, and the
--- counts of its requests: submitted, collapsed, given_up. `bulk:runs` has the runs by the time at which they were made.
+-- A run's hash has its record (JSON) and the life of the ledger in which it was taken last, who drives it until when,
+-- and the counts of its requests: submitted, collapsed, given_up. `bulk:runs` has the runs by the time of their making.
 -- Returns one row: {'taken', record, life} | {'driven', by whom} | {'missing'} | {'known'} | {'many', how many}.
 local run, token, record = ARGV[2], ARGV[3], ARGV[9]
 local runs = prefix .. 'bulk:runs'
@@ -11,7 +11,7 @@ local driven, names = 0, redis.call('ZRANGE', runs, 0, -1)
 for at, name in ipairs(names) do
   if name ~= run and tonumber(redis.call('HGET', run_key(name), 'until') or '0') > now then
     driven = driven + 1
-  elseif name ~= run and at <= #names - tonumber(ARGV[8]) then
+  elseif name ~= run and at <= #names + 1 - tonumber(ARGV[8]) then
     redis.call('DEL', run_key(name))
   end
   -- deleted here, or expired
