@@ -1,6 +1,7 @@
 """What a bulk run works with: the ledger, the runs' records and the way to Celery's broker."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from ledger.connection import LedgerConnection
 from ledger.ledger import Ledger
 from reconciliation.errors import SettingsError
 from reconciliation.settings import Settings
+
+_DRIVER = re.compile(r"process (?P<process>\d+) on (?P<host>.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ def open_means(settings: Settings) -> Iterator[Means]:
     config = ledger_config(settings)
     means = Means(
         ledger=Ledger(config),
-        runs=RunStore(LedgerConnection(config)),
+        runs=RunStore(LedgerConnection(config), is_gone=is_gone),
         sender=Dispatcher(make_app(), settings.group_size, BulkLane(settings.bulk_queue, settings.bulk_group_size)),
     )
     try:
@@ -50,3 +53,17 @@ def open_means(settings: Settings) -> Iterator[Means]:
 def this_process() -> str:
     """Name this process for the people who wonder who drives a run."""
     return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def is_gone(driver: str) -> bool:
+    """Say of a process that `this_process` named whether it was one of this host and has ended."""
+    named = _DRIVER.fullmatch(driver)
+    if named is None or named["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(named["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False

@@ -112,11 +112,15 @@ class RunStore:
     Args:
         connection: the ledger's.
         lease: how long a run is its driver's unless that saves, in seconds.
+        is_gone: says of a driver, by its name, whether it has ended for certain.
 
     """
 
-    def __init__(self, connection: LedgerConnection, lease: float = LEASE) -> None:
+    def __init__(
+        self, connection: LedgerConnection, lease: float = LEASE, is_gone: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._connection = connection
+        self._is_gone = is_gone
         self._redis: Any = connection.redis
         self._prefix = connection.prefix
         self._lease_ms = round(lease * 1000)
@@ -183,14 +187,19 @@ class RunStore:
                     "the same selection; what this one has done is found done"
                 )
 
-    def _take(self, run_id: str, token: str, driver: str, life: str, run: Run | None) -> "DrivenRun":
+    def _take(
+        self, run_id: str, token: str, driver: str, life: str, run: Run | None, replaced: str = ""
+    ) -> "DrivenRun":
         record = "" if run is None else encode_run(run)
         bounds = (MOST_DRIVEN, MOST_KEPT)
-        arguments: list[str | bytes | int] = [run_id, token, driver, self._lease_ms, life, *bounds, record]
+        arguments: list[str | bytes | int] = [run_id, token, driver, self._lease_ms, life, *bounds, record, replaced]
         (answer,) = self._connection.run("run_take", arguments)
         match answer:
             case [b"taken", bytes(taken), bytes(earlier)]:
                 return DrivenRun(self, decode_run(taken), token, life, was_other_life=earlier.decode() != life)
+            case [b"driven", bytes(by)] if not replaced and self._is_gone(by.decode()):
+                # killed on this host: nobody has to wait for its lease
+                return self._take(run_id, token, driver, life, run, by.decode())
             case [b"driven", bytes(by)]:
                 raise RunRefused(
                     f"run {run_id} is driven by {by.decode()}; once that process is gone it may be resumed, "

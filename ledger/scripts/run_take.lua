@@ -1,6 +1,6 @@
 -- Makes a bulk run, or goes on with one, for one process: nobody else drives it while that process renews its lease.
 -- ARGV: now, run, token, who asks, lease in ms, life of the ledger, most runs that may be driven at once, most records,
---   record of a new run or '' for one that is there.
+--   record of a new run or '' for one that is there, who is known to be gone and may be replaced at once, or ''.
 -- A run's hash has its record (JSON) and the life of the ledger in which it was taken last, who drives it until when,
 -- and the counts of its requests: submitted, collapsed, given_up. `bulk:runs` has the runs by the time of their making.
 -- Returns one row: {'taken', record, life} | {'driven', by whom} | {'missing'} | {'known'} | {'many', how many}.
@@ -19,7 +19,9 @@ for at, name in ipairs(names) do
 end
 local seen = redis.call('HMGET', run_key(run), 'record', 'life', 'token', 'until', 'by')
 if record == '' and not seen[1] then return {{'missing'}} end
-if seen[1] and seen[3] ~= token and tonumber(seen[4] or '0') > now then return {{'driven', seen[5]}} end
+if seen[1] and seen[3] ~= token and seen[5] ~= ARGV[10] and tonumber(seen[4] or '0') > now then
+  return {{'driven', seen[5]}}
+end
 if record ~= '' and seen[1] and seen[3] ~= token then return {{'known'}} end
 if driven >= tonumber(ARGV[7]) then return {{'many', driven}} end
 
