@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bridge.dispatch import BulkLane, Dispatcher, make_app
-from bulk.runs import RunStore
+from bulk.runs import LEASE, RunStore
 from ledger.config import ledger_config
 from ledger.connection import LedgerConnection
 from ledger.ledger import Ledger
@@ -28,8 +28,8 @@ class Means:
 
 
 @contextmanager
-def open_means(settings: Settings) -> Iterator[Means]:
-    """Give what a run works with; nothing is asked of a server yet.
+def open_means(settings: Settings, lease: float = LEASE) -> Iterator[Means]:
+    """Give what a run works with; nothing is asked of a server yet. `lease` is that of its driver, in seconds.
 
     Raises SettingsError in shadow mode, in which nothing is repaired, and SystemExit where Celery's settings can't be
     read.
@@ -39,7 +39,7 @@ def open_means(settings: Settings) -> Iterator[Means]:
     config = ledger_config(settings)
     means = Means(
         ledger=Ledger(config),
-        runs=RunStore(LedgerConnection(config), is_gone=is_gone),
+        runs=RunStore(LedgerConnection(config), lease, is_gone),
         sender=Dispatcher(make_app(), settings.group_size, BulkLane(settings.bulk_queue, settings.bulk_group_size)),
     )
     try:

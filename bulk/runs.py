@@ -22,8 +22,8 @@ MOST_KEPT = 100
 MOST_DRIVEN = 10
 #: How long a run is its driver's unless that saves, in seconds.
 LEASE = 60.0
-#: How long after it was saved a record is saved again while its driver is busy or waits, in seconds.
-_RENEW_AFTER = 10.0
+# After which part of the lease it is renewed: a look that comes late has time.
+_RENEW_AFTER = 0.25
 
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,40}")
 
@@ -123,6 +123,7 @@ class RunStore:
         self._is_gone = is_gone
         self._redis: Any = connection.redis
         self._prefix = connection.prefix
+        self.lease = lease
         self._lease_ms = round(lease * 1000)
 
     def close(self) -> None:
@@ -251,7 +252,7 @@ class DrivenRun:
 
     def keep(self) -> None:
         """Renew the lease where that is due; to be called again and again. Raises RunRefused as `save` does."""
-        if self._clock() - self._saved_at > _RENEW_AFTER:
+        if self._clock() - self._saved_at > _RENEW_AFTER * self._store.lease:
             self.save()
 
     def save(self, **changes: Any) -> None:

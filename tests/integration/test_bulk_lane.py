@@ -55,7 +55,7 @@ class Runs:
     ) -> Process:
         """Start to drive a run."""
         order = self._folder / f"{uuid.uuid4().hex}.json"
-        fields = {"resume": resume, "rate": rate, "most_given_up": most_given_up, "lease": 1.0}
+        fields = {"resume": resume, "rate": rate, "most_given_up": most_given_up, "lease": 5.0}
         document = {"run_id": run_id, "pages": [[it.ids for it in page] for page in pages], **fields}
         order.write_text(json.dumps(document), encoding="utf-8")
         command = [sys.executable, "-m", "tests.support.bulk_driver", str(order)]

@@ -306,10 +306,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def the_lists_agree(self) -> None:
         prefix = self.ledger._prefix
         with redis.Redis.from_url(self.url, decode_responses=True) as client:
-            entries = {
-                key.removeprefix(f"{prefix}entry:"): client.hgetall(key)
-                for key in client.scan_iter(f"{prefix}entry:*", count=1000)
-            }
+            ids = [key.removeprefix(f"{prefix}entry:") for key in client.scan_iter(f"{prefix}entry:*", count=1000)]
+            with client.pipeline(transaction=False) as together:
+                for entry_id in ids:
+                    together.hgetall(f"{prefix}entry:{entry_id}")
+                    together.lrange(f"{prefix}also:{entry_id}", 0, -1)
+                answers = together.execute()
+            entries = dict(zip(ids, answers[::2], strict=True))
+            joined = dict(zip(ids, answers[1::2], strict=True))
             # each waits for its time or for the end of a pause, and stands in one place
             places = client.zrange(f"{prefix}due", 0, -1)
             for key in client.scan_iter(f"{prefix}shelf:*", count=1000):
@@ -321,7 +325,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert dict(ages) == {entry_id: float(entry["accepted"]) for entry_id, entry in entries.items()}
             parked: dict[str, int] = {}
             for entry_id, entry in entries.items():
-                opens = [entry["open"], *client.lrange(f"{prefix}also:{entry_id}", 0, -1)[::2]]
+                opens = [entry["open"], *joined[entry_id][::2]]
                 clicks = opens.count(f"{prefix}open:{CLICKS}:0")
                 assert not (clicks and "lane" in entry), "no click waits in a run's lane"
                 if clicks < len(opens):

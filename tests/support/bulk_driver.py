@@ -35,8 +35,7 @@ class Order(TypedDict):
 def main(order: Order) -> int:
     """Drive the run; gives the exit code."""
     settings = process_settings()
-    with open_means(settings) as means, Interruption() as interruption:
-        means.runs._lease_ms = round(order["lease"] * 1000)
+    with open_means(settings, order["lease"]) as means, Interruption() as interruption:
         try:
             driven = take(means, order)
         except RunRefused as refused:

@@ -96,6 +96,10 @@ def make_template(installation: Installation, *learners: Learner) -> None:
     """Give these learners' batches a certificate template."""
     with session(HOST, installation.ports.cassandra) as cql:
         cql.set_keyspace(installation.settings["LMS_CASSANDRA_KEYSPACE"])
+        cql.execute(
+            "CREATE TABLE IF NOT EXISTS course_batch (courseid text, batchid text, cert_templates map<text, "
+            "frozen<map<text, text>>>, PRIMARY KEY (courseid, batchid))"
+        )
         for it in learners:
             cql.execute(
                 "INSERT INTO course_batch (courseid, batchid, cert_templates) VALUES (%s, %s, %s)",
