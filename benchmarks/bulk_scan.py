@@ -26,7 +26,7 @@ from bulk.options import ScanOptions
 from bulk.scan import Scan
 from devstack.cassandra import session
 from devstack.ports import HOST
-from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
+from devstack.schema import create_keyspace, drop_keyspace
 from devstack.stack import Stack
 from reconciliation.model import EnrolmentKey
 from reconciliation.settings import load_settings
@@ -130,10 +130,10 @@ def measure(
 
 
 @contextmanager
-def closing_down(stack: Stack, search: SearchService, layout: str) -> Iterator[Mapping[str, str]]:
+def closing_down(stack: Stack, search: SearchService) -> Iterator[Mapping[str, str]]:
     """Give the settings that lead to tables of this run's own; drop these and end the search service at the end."""
     keyspace = unique("bench").replace("-", "_")
-    create_keyspace(HOST, stack.ports.cassandra, keyspace, AggregateLayout[layout])
+    create_keyspace(HOST, stack.ports.cassandra, keyspace)
     try:
         yield {
             "LMS_CASSANDRA_PORT": str(stack.ports.cassandra),
@@ -154,7 +154,6 @@ def closing_down(stack: Stack, search: SearchService, layout: str) -> Iterator[M
 @click.option("--stuck", default=0.03, show_default=True, help="The share that is hidden, over all kinds.")
 @click.option("--processes", default=2, show_default=True, help="How many processes read.")
 @click.option("--seed", default=1, show_default=True, help="What is drawn.")
-@click.option("--layout", type=click.Choice([it.name for it in AggregateLayout]), default="USER_IN_PARTITION")
 @click.option("--use-stack", is_flag=True, help="Use the servers of `make stack` or DEVSTACK_*_PORT.")
 @click.option("--json", "report", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here.")
 def main(
@@ -164,7 +163,6 @@ def main(
     stuck: float,
     processes: int,
     seed: int,
-    layout: str,
     use_stack: bool,
     report: Path | None,
 ) -> None:
@@ -173,7 +171,7 @@ def main(
     shape = HiddenShape(enrolments, courses, contents, stuck, seed)
     search = SearchService(statuses={"do_retired": "Retired"})
     search.start()
-    with bench_servers(use_stack=use_stack) as (stack, _), closing_down(stack, search, layout) as environment:
+    with bench_servers(use_stack=use_stack) as (stack, _), closing_down(stack, search) as environment:
         hidden = _filled(console, stack, environment["LMS_CASSANDRA_KEYSPACE"], shape)
         pid = stack.server("cassandra").pid
         results = [
