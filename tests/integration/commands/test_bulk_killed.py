@@ -124,7 +124,8 @@ def test_killed_three_times_it_heals_exactly_what_is_stuck(
 
     changed = {it for it in before if tables.write_times(it) != times[it]}
     expected = {key for key, reasons in hidden.expected.items() if CHANGES_ENROLMENT & set(reasons)}
-    assert written_ids(changed) == expected
+    # one whose aggregates alone were wrong may have its progress written again
+    assert expected <= written_ids(changed) <= wrong
     after = tables.all_enrolments()
     assert {it: row for it, row in after.items() if it not in changed} == {
         it: row for it, row in before.items() if it not in changed
