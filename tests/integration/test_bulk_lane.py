@@ -274,7 +274,7 @@ def test_an_interrupted_run_goes_on_where_it_was(installation: Installation, run
     learners = enrolled(installation, 60)
     pages = [learners[:20], learners[20:40], learners[40:]]
     run_id = new_run()
-    driver = runs.drive(run_id, pages, rate=20)
+    driver = runs.drive(run_id, pages, rate=3)
     wait_until("a page is submitted", lambda: checkpoint(runs, run_id) == 1, LIMIT)
     assert runs.standing(run_id).driven_by
     second = runs.drive(run_id, pages, resume=True)

@@ -244,6 +244,8 @@ TABLE: dict[str, tuple[str, object, str | None, object, tuple[str, ...]]] = {
     "ledger_sweep_rate": ("LEDGER_SWEEP_RATE", 300, "1", 1, ("0", "100001", "1.5")),
     "ledger_paid_memory": ("LEDGER_PAID_MEMORY", 172_800.0, "60", 60.0, ("59",)),
     "group_size": ("BRIDGE_GROUP_SIZE", 25, "500", 500, ("0", "501", "٣")),
+    "bulk_max_open": ("BULK_MAX_OPEN", 1000, "1", 1, ("0", "100001")),
+    "bulk_group_size": ("BULK_GROUP_SIZE", 5, "500", 500, ("0", "501")),
     "poll_records": ("BRIDGE_POLL_RECORDS", 250, "10000", 10_000, ("10001", "9" * 5000)),
     "worker_threads": ("WORKER_THREADS", 4, "8.0", 8, ("257",)),
     "worker_shutdown_limit": ("WORKER_SHUTDOWN_LIMIT", 110.0, "1", 1.0, ("0", "3601")),
