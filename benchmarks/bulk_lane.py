@@ -134,7 +134,7 @@ def _percentile(took: Sequence[float]) -> float:
 @click.option("--clicks", type=click.IntRange(10), default=100, show_default=True, help="Lone clicks of each kind.")
 @click.option("--rounds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--bulk-group-size", type=click.IntRange(1), multiple=True, default=(5,), show_default=True)
+@click.option("--bulk-group-size", type=click.IntRange(1), multiple=True, default=(10,), show_default=True)
 @click.option("--use-stack", is_flag=True, help="Use the servers of `make stack` instead of servers of this run's own.")
 def main(
     learners: int, clicks: int, rounds: int, workers: int, bulk_group_size: tuple[int, ...], use_stack: bool
