@@ -29,6 +29,7 @@ from benchmarks.workload import Shape, Workload
 from devstack.ports import HOST
 from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
 from devstack.stack import Stack
+from reconciliation.settings_kafka import BULK_SUFFIX
 from tests.support.installation import Installation, unique
 from tests.support.processes import Process
 from tests.support.relations import RelationSets
@@ -38,7 +39,6 @@ _PAUSE_SECONDS = 0.05
 _LOOK_SECONDS = 0.02
 _LIMIT_SECONDS = 600.0
 _WARM_UP = 500
-_CLICKS_AT_ONCE = 10
 
 
 @dataclass(slots=True)
@@ -48,17 +48,18 @@ class Found:
     idle_ms: list[float] = field(default_factory=list)
     beside_ms: list[float] = field(default_factory=list)
     run_rates: list[float] = field(default_factory=list)
-    clicks_after_the_run: int = 0
 
 
 class Driver:
     """A run that a process of its own submits."""
 
-    def __init__(self, installation: Installation, learners: Sequence[Learner], folder: Path) -> None:
+    def __init__(
+        self, installation: Installation, learners: Sequence[Learner], folder: Path, rate: float | None
+    ) -> None:
         self.run_id = f"bench-{uuid.uuid4().hex[:8]}"
         order = folder / f"{self.run_id}.json"
         pages = [[it.ids for it in learners]]
-        bounds = {"resume": False, "rate": None, "most_given_up": 100, "lease": 60.0}
+        bounds = {"resume": False, "rate": rate, "most_given_up": 100, "lease": 60.0}
         order.write_text(json.dumps({"run_id": self.run_id, "pages": pages, **bounds}), encoding="utf-8")
         command = [sys.executable, "-m", "tests.support.bulk_driver", str(order)]
         self.process = Process("driver", command, installation.settings, order.with_suffix(".log"))
@@ -80,7 +81,16 @@ class Driver:
             time.sleep(_LOOK_SECONDS)
 
 
-def measure(product: Product, stack: Stack, workload: Workload, random: Random, clicks: int, rounds: int) -> Found:
+def measure(
+    product: Product,
+    stack: Stack,
+    workload: Workload,
+    random: Random,
+    *,
+    clicks: int,
+    rounds: int,
+    rate: float | None,
+) -> Found:
     """Measure rounds of clicks without a run and beside one, in turn."""
     found, installation = Found(), product.installation
     with tempfile.TemporaryDirectory() as folder:
@@ -89,23 +99,26 @@ def measure(product: Product, stack: Stack, workload: Workload, random: Random, 
             idle, beside, of_run = learners[:clicks], learners[clicks : 2 * clicks], learners[2 * clicks :]
             wait_calm(stack)
             found.idle_ms += lone_requests(installation, idle, _PAUSE_SECONDS)
-            driver = Driver(installation, of_run, Path(folder))
+            driver = Driver(installation, of_run, Path(folder), rate)
             driver.process.start()
             try:
                 driver.wait_under_way()
                 began, before = time.monotonic(), driver.settled()
-                for at in range(0, len(beside), _CLICKS_AT_ONCE):
-                    took = lone_requests(installation, beside[at : at + _CLICKS_AT_ONCE], _PAUSE_SECONDS)
-                    # clicks after the run's end say nothing of it
-                    if driver.settled() < len(of_run):
-                        found.beside_ms += took
-                    else:
-                        found.clicks_after_the_run += len(took)
+                took = lone_requests(installation, beside, _PAUSE_SECONDS)
+                if driver.settled() >= len(of_run):
+                    raise click.ClickException("the run ended before the clicks did: give more --learners")
+                found.beside_ms += took
                 found.run_rates.append((driver.settled() - before) / (time.monotonic() - began))
                 driver.process.wait(_LIMIT_SECONDS)
             finally:
                 driver.process.kill()
     return found
+
+
+def _part(installation: Installation) -> None:
+    """Have every other worker take clicks alone, and the others runs alone."""
+    for number, worker in enumerate(installation.workers):
+        worker.add_arguments("-Q", f"{installation.group_id}{BULK_SUFFIX if number % 2 else ''}")
 
 
 def show(console: Console, found: Found, title: str) -> None:
@@ -121,8 +134,6 @@ def show(console: Console, found: Found, title: str) -> None:
     console.print(table)
     rate = statistics.median(found.run_rates)
     console.print(f"the run meanwhile: {rate:,.0f} requests/s (median of {len(found.run_rates)})", highlight=False)
-    if found.clicks_after_the_run:
-        console.print(f"{found.clicks_after_the_run} clicks came after the run's end and are left out", highlight=False)
 
 
 def _percentile(took: Sequence[float]) -> float:
@@ -134,10 +145,19 @@ def _percentile(took: Sequence[float]) -> float:
 @click.option("--clicks", type=click.IntRange(10), default=100, show_default=True, help="Lone clicks of each kind.")
 @click.option("--rounds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--bulk-group-size", type=click.IntRange(1), multiple=True, default=(5,), show_default=True)
+@click.option("--bulk-group-size", type=click.IntRange(1), multiple=True, default=(10,), show_default=True)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests of the run in a second at most.")
+@click.option("--apart", is_flag=True, help="Half of the workers take clicks alone, the others runs alone (-Q).")
 @click.option("--use-stack", is_flag=True, help="Use the servers of `make stack` instead of servers of this run's own.")
 def main(
-    learners: int, clicks: int, rounds: int, workers: int, bulk_group_size: tuple[int, ...], use_stack: bool
+    learners: int,
+    clicks: int,
+    rounds: int,
+    workers: int,
+    bulk_group_size: tuple[int, ...],
+    rate: float | None,
+    apart: bool,
+    use_stack: bool,
 ) -> None:
     """Measure what a bulk run costs a click, and what it gets done meanwhile."""
     console, random = Console(), Random(1)
@@ -151,10 +171,13 @@ def main(
                     settings = {"BULK_GROUP_SIZE": str(size)}
                     setting = Setting(workers, 25, 4)
                     with new_installation(stack, keyspace, logs, setting, settings=settings) as installation:
+                        if apart:
+                            _part(installation)
                         product = Product(installation.start(), stack)
                         product.run(workload.add_round().shuffled(random)[:_WARM_UP])
-                        found = measure(product, stack, workload, random, clicks, rounds)
-                        show(console, found, f"{workers} workers of 4 threads, tasks of {size} requests of a run")
+                        found = measure(product, stack, workload, random, clicks=clicks, rounds=rounds, rate=rate)
+                        how = ", half of them for the run alone" if apart else ""
+                        show(console, found, f"{workers} workers of 4 threads{how}; {size} requests of the run a task")
         finally:
             drop_keyspace(HOST, stack.ports.cassandra, keyspace)
 

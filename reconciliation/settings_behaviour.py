@@ -108,10 +108,16 @@ class BehaviourSettings(BaseSettings):
     bulk_group_size: Annotated[
         int,
         kind.whole_number(1, 500),
+        Documented("bulk.group.size", "The most requests of a bulk run that one Celery task carries."),
+    ] = 10
+    bulk_worker_threads: Annotated[
+        int,
+        kind.whole_number(1, 256),
         Documented(
-            "bulk.group.size", "The most requests of a bulk run that one Celery task carries: a click may wait for one."
+            "bulk.worker.threads",
+            "How many tasks of bulk runs a worker runs at once that takes clicks too; with Redis as broker.",
         ),
-    ] = 5
+    ] = 1
     poll_records: Annotated[
         int,
         kind.whole_number(1, 10_000),
