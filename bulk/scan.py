@@ -104,8 +104,9 @@ class Scan:
         return reader.patience.insist("a learner's enrolments", lambda: reader.source.users_enrolments(user_id))
 
     def pids(self) -> list[int]:
-        """Give the ids of the reader processes that run now."""
-        return [] if self._fleet is None else self._fleet.pids()
+        """Give the ids of the reader processes that run now; safe to ask from another thread."""
+        fleet = self._fleet
+        return [] if fleet is None else fleet.pids()
 
     def _users_slice(self, selection: Selection, start_after: int | None) -> Iterator[Slice]:
         token = token_of(selection.user_id)
