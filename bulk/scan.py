@@ -1,4 +1,4 @@
-"""Finds enrolments: a parallel scan by token ranges, or single learners and enrolments (docs/bulk-scan.md)."""
+"""Finds enrolments: a parallel scan by token ranges, or single learners and enrolments."""
 
 import secrets
 import tempfile
