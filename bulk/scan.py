@@ -127,6 +127,9 @@ class Scan:
         learners = reader.patience.insist("the size of the tables", reader.source.estimated_learners)
         parts = range_count(learners)
         ranges = parted(parts)
+        left = remaining(ranges, start_after)
+        if not left:
+            return
         spills = is_compared(selection) and self._options.aggregates
         with self._folder(needed=spills) as folder:
             assignment = self._assignment(selection, start_after, folder, parts)
@@ -136,10 +139,9 @@ class Scan:
                     orders = [Spill(tokens, f"counts-{number}") for number, tokens in enumerate(ranges)]
                     for answer in fleet.carry_out(orders):
                         files += answer.files if isinstance(answer, Done) else ()
-                left = [Look(tokens, tuple(files)) for tokens in remaining(ranges, start_after)]
                 if stop.is_set():
                     return
-                for answer in fleet.carry_out(left):
+                for answer in fleet.carry_out([Look(tokens, tuple(files)) for tokens in left]):
                     if isinstance(answer, Slice):
                         yield answer
         self._fleet = None
