@@ -27,6 +27,7 @@ class _Reader:
     """A process, its pipe, when it was last heard, and the order that it carries out with its place among them."""
 
     process: SpawnProcess
+    pid: int
     connection: Connection
     heard: float
     place: int | None = None
@@ -73,7 +74,7 @@ class Fleet:
 
     def pids(self) -> list[int]:
         """Give the processes' ids."""
-        return [reader.process.pid for reader in self._readers if reader.process.pid is not None]
+        return [reader.pid for reader in list(self._readers)]
 
     def close(self) -> None:
         """End all processes: at their next look at the pipe, or at once after some seconds."""
@@ -177,7 +178,8 @@ class Fleet:
         _end(reader.process)
         order = reader.order
         fresh = self._started()
-        reader.process, reader.connection, reader.heard = fresh.process, fresh.connection, fresh.heard
+        reader.process, reader.pid = fresh.process, fresh.pid
+        reader.connection, reader.heard = fresh.connection, fresh.heard
         if isinstance(order, Look) and order.tokens.after == order.tokens.until and reader.place is not None:
             # only its last word was missing
             places[reader.place].done = Done()
@@ -195,7 +197,7 @@ class Fleet:
         process.start()
         # only the process itself holds it now: when that ends, so does the pipe
         theirs.close()
-        return _Reader(process, ours, time.monotonic())
+        return _Reader(process, process.pid or 0, ours, time.monotonic())
 
 
 def _end(process: SpawnProcess) -> None:

@@ -1,4 +1,4 @@
-"""Finds enrolments: a parallel scan by token ranges, or single learners and enrolments (docs/bulk-scan.md)."""
+"""Finds enrolments: a parallel scan by token ranges, or single learners and enrolments."""
 
 import secrets
 import tempfile
@@ -104,8 +104,9 @@ class Scan:
         return reader.patience.insist("a learner's enrolments", lambda: reader.source.users_enrolments(user_id))
 
     def pids(self) -> list[int]:
-        """Give the ids of the reader processes that run now."""
-        return [] if self._fleet is None else self._fleet.pids()
+        """Give the ids of the reader processes that run now; safe to ask from another thread."""
+        fleet = self._fleet
+        return [] if fleet is None else fleet.pids()
 
     def _users_slice(self, selection: Selection, start_after: int | None) -> Iterator[Slice]:
         token = token_of(selection.user_id)
@@ -126,6 +127,9 @@ class Scan:
         learners = reader.patience.insist("the size of the tables", reader.source.estimated_learners)
         parts = range_count(learners)
         ranges = parted(parts)
+        left = remaining(ranges, start_after)
+        if not left:
+            return
         spills = is_compared(selection) and self._options.aggregates
         with self._folder(needed=spills) as folder:
             assignment = self._assignment(selection, start_after, folder, parts)
@@ -135,10 +139,9 @@ class Scan:
                     orders = [Spill(tokens, f"counts-{number}") for number, tokens in enumerate(ranges)]
                     for answer in fleet.carry_out(orders):
                         files += answer.files if isinstance(answer, Done) else ()
-                left = [Look(tokens, tuple(files)) for tokens in remaining(ranges, start_after)]
                 if stop.is_set():
                     return
-                for answer in fleet.carry_out(left):
+                for answer in fleet.carry_out([Look(tokens, tuple(files)) for tokens in left]):
                     if isinstance(answer, Slice):
                         yield answer
         self._fleet = None

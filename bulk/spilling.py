@@ -1,4 +1,4 @@
-"""Puts the aggregates of a whole table by learner: their own table is read in another order (docs/bulk-scan.md).
+"""Puts the aggregates of a whole table by learner: their own table is read in another order.
 
 Files of fixed-size records, parted by the learner's token, so that a scan has those of one part of the ring at hand.
 No id of a learner goes to the disk: a record names its row by a keyed digest of 128 bits.

