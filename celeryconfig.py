@@ -40,9 +40,12 @@ if _broker.use_ssl is not None:
 # the queue carries the consumer group's name, and so do the broker's own keys below: two environments on one broker
 # never see each other's work
 task_default_queue = _settings.kafka_group_id
-# all queues are made here, and in no other way
+# All queues are made here, and in no other way. A worker takes from both unless -Q names one, clicks first
+# (worker/lane.py); unnamed, it would take from the default one alone (celery/app/amqp.py, AMQP.Queues), whose exchange
+# has been of this kind and name before.
 task_queues = [
-    Queue(name, Exchange(name), routing_key=name, queue_arguments=_broker.queue) for name in (task_default_queue,)
+    Queue(_name, Exchange(_name, type="direct"), routing_key=_name, queue_arguments=_broker.queue)
+    for _name in (_settings.kafka_group_id, _settings.bulk_queue)
 ]
 task_create_missing_queues = False
 # where one vhost has several environments, Redis' keys being apart already

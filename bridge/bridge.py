@@ -173,6 +173,7 @@ class Bridge:
         """Show what the ledger and the input look like now."""
         ledger, gauges = self._parts.ledger, self._parts.metrics.gauges
         gauges.open_requests.set(ledger.open_count())
+        gauges.bulk.show(ledger.open_of_runs())
         oldest_ms = ledger.oldest_open_ms()
         # the ledger's clock is Redis': it may be ahead
         gauges.oldest_open.set(0 if oldest_ms is None else max(0, time.time() - oldest_ms / 1000))

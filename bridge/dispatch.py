@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from celery import Celery
@@ -26,6 +28,14 @@ _LOGIN = "user and password in celery.broker.url (CELERY_BROKER_URL)"
 _TLS = "celery.broker.url (CELERY_BROKER_URL) and celery.broker.ssl.ca.location (CELERY_BROKER_SSL_CA_LOCATION)"
 
 
+@dataclass(frozen=True, slots=True)
+class BulkLane:
+    """The queue of bulk runs' messages, and how many tickets one of these carries at most."""
+
+    queue: str
+    group_size: int
+
+
 class BrokerUnavailable(Exception):
     """Raised when Celery's broker did not take a message; the message may still arrive, which does no harm."""
 
@@ -47,12 +57,14 @@ class Dispatcher:
     Args:
         app: Celery's settings.
         group_size: how many tickets a message carries at most.
+        bulk: where bulk runs' messages go; None where they go with all others.
 
     """
 
-    def __init__(self, app: Celery, group_size: int) -> None:
+    def __init__(self, app: Celery, group_size: int, bulk: BulkLane | None = None) -> None:
         self._app = app
         self._group_size = group_size
+        self._bulk = bulk
         self._connection: Connection | None = None
         self._producer: Producer | None = None
         self._is_blocked = False
@@ -60,8 +72,12 @@ class Dispatcher:
 
     def send(self, tickets: Sequence[Ticket]) -> None:
         """Send tickets in groups. Raises BrokerUnavailable; what was sent before may be sent again."""
-        for at in range(0, len(tickets), self._group_size):
-            self._send_group(tickets[at : at + self._group_size])
+        clicks = [ticket for ticket in tickets if not ticket.run]
+        runs = [ticket for ticket in tickets if ticket.run]
+        sizes = (self._group_size, self._group_size if self._bulk is None else self._bulk.group_size)
+        for lane, size in zip((clicks, runs), sizes, strict=True):
+            for at in range(0, len(lane), size):
+                self._send_group(lane[at : at + size])
 
     def send_swept(self, swept: Sequence[Swept]) -> None:
         """Send overdue entries, those that must not share a message alone. Raises BrokerUnavailable."""
@@ -96,6 +112,8 @@ class Dispatcher:
     def _publish(self, tickets: Sequence[Ticket]) -> None:
         described = summary(tickets)
         producer = self._open()
+        # a lane is one queue or the other for all of a group
+        queue: dict[str, Any] = {} if self._bulk is None or not tickets[0].run else {"queue": self._bulk.queue}
         try:
             self._app.send_task(
                 RECONCILE_TASK,
@@ -110,6 +128,7 @@ class Dispatcher:
                 ignore_result=True,
                 # RabbitMQ's word that it has the message, in seconds
                 confirm_timeout=self._app.conf.broker_connection_timeout,
+                **queue,
             )
         except self._errors as error:
             reason = self._reason(error)

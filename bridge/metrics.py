@@ -1,6 +1,7 @@
 """What the bridge counts, times and shows (docs/metrics.md)."""
 
 import math
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -36,9 +37,10 @@ class Gauges:
             "failures_held", "1 while too many final failures stop consumption (failures.max.per.minute)"
         )
         self._queue_length = gauge(
-            "queue_length", "Messages that wait in Celery's queue; NaN while the broker does not tell"
+            "queue_length", "Messages that wait in Celery's queue of clicks; NaN while the broker does not tell"
         )
         self.queued(None)
+        self.bulk = BulkGauges(registry)
         self._progress = gauge(
             "last_progress_timestamp_seconds",
             "When a round of this bridge last went well, in seconds since 1970; 0 before the first",
@@ -61,4 +63,40 @@ class Gauges:
 
     def queued(self, length: int | None) -> None:
         """Show how many messages wait for workers; None where nobody knows."""
+        self._queue_length.set(math.nan if length is None else length)
+
+
+class BulkGauges:
+    """What bulk runs have under way, registered at `registry`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._queue_length = Gauge(
+            PREFIX + "bulk_queue_length",
+            "Messages that wait in Celery's queue of bulk runs; NaN while the broker does not tell",
+            registry=registry,
+        )
+        self.queued(None)
+        self._open = Gauge(
+            PREFIX + "bulk_open_requests", "Requests of bulk runs accepted and not settled", registry=registry
+        )
+        # a run is gone when nothing of it is open, and the ledger bounds how many go at once
+        self._of_run = Gauge(
+            PREFIX + "bulk_run_open_requests",
+            "Requests accepted and not settled of each bulk run that has any",
+            ["run"],
+            registry=registry,
+        )
+        self._shown: set[str] = set()
+
+    def show(self, open_of_runs: Mapping[str, int]) -> None:
+        """Show how many requests of each run are open; runs without any are left out."""
+        self._open.set(sum(open_of_runs.values()))
+        for run, requests in open_of_runs.items():
+            self._of_run.labels(run).set(requests)
+        for run in self._shown - set(open_of_runs):
+            self._of_run.remove(run)
+        self._shown = set(open_of_runs)
+
+    def queued(self, length: int | None) -> None:
+        """Show how many messages of bulk runs wait for workers; None where nobody knows."""
         self._queue_length.set(math.nan if length is None else length)

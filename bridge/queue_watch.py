@@ -1,7 +1,7 @@
 """Asks Celery's broker how many messages wait, in a thread of its own: a broker that hangs holds up no round."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from celery import Celery
@@ -17,21 +17,19 @@ _GRACE = 1.0
 
 
 class QueueWatch:
-    """Tells again and again how long a queue is.
+    """Tells again and again how long queues are.
 
     Args:
         app: Celery's settings.
-        queue: the queue's name.
+        reports: for each queue, by its name, what is given each answer, None while the broker does not answer.
         interval: seconds between two questions.
-        report: is given each answer, None while the broker does not answer.
 
     """
 
-    def __init__(self, app: Celery, queue: str, interval: float, report: Callable[[int | None], object]) -> None:
+    def __init__(self, app: Celery, reports: Mapping[str, Callable[[int | None], object]], interval: float) -> None:
         self._app = app
-        self._queue = queue
+        self._reports = reports
         self._interval = interval
-        self._report = report
         self._connection: Connection | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="queue-watch", daemon=True)
@@ -48,14 +46,15 @@ class QueueWatch:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            self._report(self._length())
+            for queue, report in self._reports.items():
+                report(self._length(queue))
             self._ending.wait(self._interval)
         self._disconnect()
 
-    def _length(self) -> int | None:
+    def _length(self, queue: str) -> int | None:
         try:
             # nothing waits in a queue that is not there yet
-            return queue_length(self._open(), self._queue) or 0
+            return queue_length(self._open(), queue) or 0
         except Exception as error:  # noqa: BLE001 - each transport raises its own, and none may end the thread
             log.debug("the broker does not tell the queue's length", error=f"{type(error).__name__}: {error}")
             self._disconnect()

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from bridge.bridge import Bridge, Parts
-from bridge.dispatch import Dispatcher, make_app
+from bridge.dispatch import BulkLane, Dispatcher, make_app
 from bridge.health import BridgeHealth
 from bridge.kafka_input import KafkaInput
 from bridge.metrics import BridgeMetrics
@@ -51,7 +51,7 @@ def build(settings: Settings) -> Bridge:
     metrics = BridgeMetrics(registry)
     ledger = Ledger(ledger_config(settings))
     app = make_app()
-    dispatcher = Dispatcher(app, settings.group_size)
+    dispatcher = Dispatcher(app, settings.group_size, BulkLane(settings.bulk_queue, settings.bulk_group_size))
     kafka = connection_options(settings)
     queue_interval = max(LEAST_QUEUE_INTERVAL, settings.ledger_sweep_interval)
     parts = Parts(
@@ -61,7 +61,11 @@ def build(settings: Settings) -> Bridge:
         failed_topic=_failure_place(settings, metrics.counters),
         metrics=metrics,
         health=BridgeHealth(settings.health_limit, time.monotonic()),
-        queue_watch=QueueWatch(app, settings.kafka_group_id, queue_interval, metrics.gauges.queued),
+        queue_watch=QueueWatch(
+            app,
+            {settings.kafka_group_id: metrics.gauges.queued, settings.bulk_queue: metrics.gauges.bulk.queued},
+            queue_interval,
+        ),
         batch_sync=settings.batch_sync_accepted,
     )
 

@@ -37,7 +37,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class TokenRange:
-    """A part of the ring: tokens above `after`, up to and with `until`."""
+    """A part of the ring: tokens above `after`, up to and with `until`. Of a file, its enrolments by their number."""
 
     after: int
     until: int
@@ -45,11 +45,15 @@ class TokenRange:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One enrolment that was chosen, why, and what a reconciliation would change of it (empty where it isn't known)."""
+    """One enrolment that was chosen, why, and what a reconciliation would change of it (empty where it isn't known).
+
+    `completed_on_ms` is its completedon, ms since 1970, None where it has none.
+    """
 
     enrolment: EnrolmentKey
     reasons: tuple[Reason, ...]
     changes: tuple[Change, ...] = ()
+    completed_on_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

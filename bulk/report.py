@@ -39,15 +39,17 @@ def report_form(name: str) -> ReportForm:
 class Report:
     """Writes what is found to a text stream, line by line.
 
-    The stream must have been opened with `newline=""`. Whatever OSError writing raises comes through.
+    The stream must have been opened with `newline=""`; with `is_new` False it has its beginning already. Whatever
+    OSError writing raises comes through.
     """
 
-    def __init__(self, stream: TextIO, form: ReportForm) -> None:
+    def __init__(self, stream: TextIO, form: ReportForm, *, is_new: bool = True) -> None:
         self._stream = stream
         self._write: Callable[[Found | Unjudged], None] = self._json
         if form is ReportForm.CSV:
             self._csv = csv.writer(stream, lineterminator="\n")
-            self._csv.writerow(COLUMNS)
+            if is_new:
+                self._csv.writerow(COLUMNS)
             self._write = self._row
 
     def add(self, found: Sequence[Found | Unjudged]) -> None:

@@ -1,6 +1,6 @@
-"""How many messages lie on Celery's queue, asked of whatever broker there is."""
+"""How many messages lie on Celery's queues, asked of whatever broker there is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,19 +13,19 @@ from commands.endings import ServerAway
 
 
 class BrokerQueue:
-    """Celery's queue, asked over one connection."""
+    """Celery's queues, the clicks' and the bulk runs', asked over one connection."""
 
-    def __init__(self, connection: Connection, name: str) -> None:
+    def __init__(self, connection: Connection, names: Sequence[str]) -> None:
         # kombu's types name neither a channel's calls nor all of a connection's
         self._connection: Any = connection
-        self._name = name
+        self._names = names
 
     def length(self) -> int:
         """Count the messages that no worker has taken yet. Raises ServerAway."""
         connection = self._connection
         try:
             # no worker and no bridge has ever been there where there is no queue
-            return queue_length(connection, self._name) or 0
+            return sum(queue_length(connection, name) or 0 for name in self._names)
         except (KombuError, OSError, *connection.connection_errors, *connection.channel_errors) as error:
             raise ServerAway(
                 f"Celery's broker: {type(error).__name__}: {error}; is it up, and does celery.broker.url "
@@ -34,9 +34,9 @@ class BrokerQueue:
 
 
 @contextmanager
-def open_queue(name: str, timeout: float) -> Iterator[BrokerQueue]:
-    """Give Celery's queue of this name, which answers within `timeout` seconds; it asks its server nothing yet."""
+def open_queue(names: Sequence[str], timeout: float) -> Iterator[BrokerQueue]:
+    """Give Celery's queues of these names, which answer within `timeout` seconds; it asks its server nothing yet."""
     # Redis keeps to its limits from celeryconfig.py
     limits = {"read_timeout": timeout, "write_timeout": timeout}
     with make_app().connection_for_read(transport_options={**CONNECT_ONCE, **limits}) as connection:
-        yield BrokerQueue(connection, name)
+        yield BrokerQueue(connection, names)

@@ -108,7 +108,7 @@ def drain(timeout: float, as_json: bool) -> None:
     from commands.broker_queue import open_queue  # noqa: PLC0415 - Celery takes a second to load, for this command alone
 
     settings = read_settings()
-    queue_opened = open_queue(settings.kafka_group_id, settings.redis_timeout)
+    queue_opened = open_queue([settings.kafka_group_id, settings.bulk_queue], settings.redis_timeout)
     with open_operations(settings) as operations, queue_opened as queue:
         # before anything is stopped: a broker that can't be asked is told of at once
         queue.length()

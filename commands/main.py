@@ -2,6 +2,7 @@
 
 import click
 
+from commands.bulk import bulk
 from commands.check import check
 from commands.draining import drain
 from commands.endings import EXIT_CODES
@@ -28,6 +29,7 @@ def main() -> None:
 
 
 for _command in (
+    bulk,
     check,
     drain,
     explain,

@@ -1,6 +1,5 @@
 """`request`: sends sync requests as the course service does, and follows them to their end."""
 
-import io
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -9,12 +8,13 @@ from typing import BinaryIO
 import click
 
 from commands.endings import NotDone, ServerAway, told
+from commands.enrolment_file import EnrolmentFile
 from commands.following import Followed, follow
 from commands.interruption import Interruption
 from commands.options import enrolment_options
 from commands.outcomes import Sent, print_outcomes
 from commands.progress import Progress
-from commands.request_file import COLUMNS, BadLine, read_enrolments
+from commands.request_file import COLUMNS
 from commands.sending import send_in_batches
 from commands.servers import open_publisher, read_kafka, read_ledger, read_settings
 from commands.sync_requests import NewRequest, checked_id, new_request
@@ -27,9 +27,6 @@ from reconciliation.publisher import EventPublisher
 #: How long --wait waits unless told otherwise, in seconds: most tries of a request that fails are over by then.
 USUAL_WAIT = 300
 
-#: The most that is taken from where nothing can be read twice, in bytes: some hundred thousand lines.
-_LARGEST_PIPE = 64 * 1024 * 1024
-_TOLD_LINES = 20
 _ROWS_A_TABLE = 1000
 
 Enrolments = Callable[[], Iterator[EnrolmentKey]]
@@ -122,8 +119,8 @@ def _enrolments(
     if (file is None) == all(value is None for value in ids.values()):
         raise click.UsageError("give --user, --course and --batch, or --file")
     if file is not None:
-        lines = _rereadable(file)
-        return lambda: _good(lines), _checked(lines)
+        given = EnrolmentFile(file)
+        return given.enrolments, given.total
     checked = []
     for column, value in ids.items():
         if value is None:
@@ -134,47 +131,6 @@ def _enrolments(
             raise click.UsageError(str(error)) from None
     key = EnrolmentKey(*checked)
     return lambda: iter([key]), 1
-
-
-def _rereadable(file: BinaryIO) -> BinaryIO:
-    """Give what can be read twice: all lines are checked before the first is sent."""
-    if file.seekable():
-        return file
-    content = file.read(_LARGEST_PIPE + 1)
-    if len(content) > _LARGEST_PIPE:
-        raise click.BadParameter(
-            f"more than {_LARGEST_PIPE // 1024**2} MiB come from what can't be read twice; name a file",
-            param_hint="--file",
-        )
-    return io.BytesIO(content)
-
-
-def _checked(lines: BinaryIO) -> int:
-    """Count the enrolments; tell of the lines that name none and end the command."""
-    good = bad = 0
-    lines.seek(0)
-    for item in read_enrolments(lines):
-        if isinstance(item, BadLine):
-            bad += 1
-            if bad <= _TOLD_LINES:
-                click.echo(f"line {item.line}: {item.reason}", err=True)
-        else:
-            good += 1
-    if bad > _TOLD_LINES:
-        click.echo(f"… and {bad - _TOLD_LINES} more", err=True)
-    if bad:
-        raise click.BadParameter(f"nothing is sent: {bad} of {good + bad} lines are wrong", param_hint="--file")
-    if not good:
-        raise click.BadParameter("nothing is sent: there is no line under the header", param_hint="--file")
-    return good
-
-
-def _good(lines: BinaryIO) -> Iterator[EnrolmentKey]:
-    lines.seek(0)
-    for item in read_enrolments(lines):
-        if isinstance(item, BadLine):
-            raise NotDone(f"line {item.line} changed while it was read: {item.reason}")
-        yield item
 
 
 def _send(

@@ -1,11 +1,10 @@
-"""The event that the course service sends when a learner asks for a sync (docs/reconciliation.md, who asks). Pure."""
+"""The requests that commands send to the input topic, as the course service does. Pure."""
 
-import json
 import uuid
 from dataclasses import dataclass
 
 from reconciliation.model import EnrolmentKey, OutgoingEvent
-from reconciliation.requests import ACTION
+from reconciliation.sync_event import sync_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +35,5 @@ def new_request(
     `now_ms` is the time of sending in milliseconds since 1970, `unique` tells the request from all others.
     """
     mid = f"LP.{now_ms}.{unique}"
-    event = {
-        "eid": "BE_JOB_REQUEST",
-        "ets": now_ms,
-        "mid": mid,
-        "actor": {"type": "System", "id": "Course Batch Updater"},
-        "context": {"pdata": {"ver": "1.0", "id": "org.sunbird.platform"}},
-        "object": {"type": "CourseBatchEnrolment", "id": f"{enrolment.batch_id}_{enrolment.user_id}"},
-        "edata": {
-            "action": ACTION,
-            "iteration": 1,
-            "batchId": enrolment.batch_id,
-            "userId": enrolment.user_id,
-            "courseId": enrolment.course_id,
-        },
-    }
-    value = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    value = sync_event(enrolment, mid, now_ms)
     return NewRequest(mid, enrolment), OutgoingEvent(topic, enrolment.user_id.encode("utf-8"), value)

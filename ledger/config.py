@@ -19,5 +19,6 @@ def ledger_config(settings: Settings) -> LedgerConfig:
         sweep_rate=settings.ledger_sweep_rate,
         paid_memory=round(settings.ledger_paid_memory),
         timeout=settings.redis_timeout,
+        max_open_of_run=settings.bulk_max_open,
         sentinel=sentinel_access(settings),
     )

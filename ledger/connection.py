@@ -34,6 +34,7 @@ class LedgerConfig:
     sweep_rate: int
     paid_memory: int
     timeout: float
+    max_open_of_run: int = 1000
     sentinel: SentinelAccess | None = None
 
 

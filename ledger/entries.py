@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -16,12 +16,14 @@ ENTRY_VERSION = 1
 class Ticket:
     """Names one attempt: an entry and the generation that may be claimed. All that a message carries.
 
-    `course_id` is for people who look at the message on its way, and empty once it was received.
+    `course_id` is for people who look at the message on its way, and empty once it was received; so is `run`, the bulk
+    run in whose lane the message goes, empty for the clicks'.
     """
 
     entry_id: str
     generation: int
     course_id: str = field(default="", compare=False)
+    run: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class Acceptance:
     """What became of a list of requests given to `accept`.
 
     `accepted` counts the requests from the list's start that the ledger holds now; less than were given means that
-    its bound is reached, or with `stopped` that an operator paused it. `tickets` are those to send; `collapsed` counts
-    requests that joined one that waited already.
+    its bound is reached, or with `stopped` that an operator paused it. `tickets` are those to send, each entry named
+    once; `collapsed` counts requests that joined one that waited already.
     """
 
     accepted: int
@@ -46,7 +48,7 @@ class Claim:
     `attempts` counts earlier tries that failed for a reason of the request's own, `waits` tries that met an outage,
     `crashes` attempts that ended without a word in a process of their own; `isolated` says that this one is to run so.
     `owed_ms` is the completedon recorded by an earlier attempt, `failure` a final failure whose event may not have left
-    yet.
+    yet. `repairing` says that a bulk run's request ends with it (see `reconciliation.model.Attempt`).
     """
 
     entry_id: str
@@ -61,6 +63,7 @@ class Claim:
     failure: FinalFailure | None
     reason: str
     accepted_ms: int
+    repairing: bool = False
 
     def attempt(self) -> Attempt:
         """Give what the domain needs to know of this claim."""
@@ -70,6 +73,7 @@ class Claim:
             requested_ms=self.request.record.origin.timestamp_ms,
             owed_ms=self.owed_ms,
             repeated=self.request.repeated,
+            repairing=self.repairing,
         )
 
 
@@ -116,10 +120,14 @@ class Occupancy:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """An entry that owes nothing more; `paid_mid` is remembered so that nobody announces it again."""
+    """An entry that owes nothing more; `paid_mid` is remembered so that nobody announces it again.
+
+    `given_up` says that it lies on the failed topic, which bulk runs count.
+    """
 
     entry_id: str
     paid_mid: str | None = None
+    given_up: bool = False
 
 
 class SweepReason(StrEnum):
@@ -159,6 +167,39 @@ def encode_request(request: SyncRequest) -> str:
     return json.dumps([origin.topic, origin.partition, origin.offset, headers], separators=(",", ":"))
 
 
+def accept_arguments(request: SyncRequest) -> list[str | bytes | int]:
+    """Write down a request for the accept script."""
+    origin, key = request.record.origin, request.record.key
+    return [
+        request.entry_id,
+        enrolment_field(request.enrolment),
+        origin.topic,
+        origin.partition,
+        origin.offset,
+        origin.timestamp_ms,
+        encode_request(request),
+        key or b"",
+        0 if key is None else 1,
+        request.record.value or b"",
+        int(request.repeated),
+        request.run,
+    ]
+
+
+def decode_acceptance(requests: Sequence[SyncRequest], rows: Sequence[tuple[bytes, int, bytes]]) -> Acceptance:
+    """Read what the accept script said of each of these requests."""
+    statuses = [status.decode() for status, _, _ in rows]
+    accepted = next((at for at, status in enumerate(statuses) if status in ("full", "stopped")), len(rows))
+    tickets = {}
+    for request, (_, generation, entry_id) in zip(requests[:accepted], rows, strict=False):
+        if generation:
+            # a click that joined a run's entry has brought it out of the run's lane
+            ticket = Ticket(entry_id.decode(), generation, request.enrolment.course_id, request.run)
+            tickets[ticket.entry_id] = ticket
+    collapsed = statuses[:accepted].count("collapsed")
+    return Acceptance(accepted, tuple(tickets.values()), collapsed, "stopped" in statuses)
+
+
 def decode_claim(fields: Mapping[str, bytes], entry_id: str) -> Claim:
     """Read an entry's fields, as the claim script returned them.
 
@@ -177,6 +218,7 @@ def decode_claim(fields: Mapping[str, bytes], entry_id: str) -> Claim:
         enrolment=decode_enrolment(fields["enrolment"]),
         record=record,
         repeated=fields["repeated"] == b"1",
+        run=fields.get("lane", b"").decode(),
     )
     failure = fields.get("failure")
     return Claim(
@@ -192,6 +234,7 @@ def decode_claim(fields: Mapping[str, bytes], entry_id: str) -> Claim:
         failure=None if failure is None else decode_failure(failure),
         reason=fields.get("reason", b"").decode(errors="replace"),
         accepted_ms=int(fields["accepted"]),
+        repairing=fields.get("repairing") == b"1",
     )
 
 

@@ -23,11 +23,11 @@ from ledger.entries import (
     SweepReason,
     Swept,
     Ticket,
+    accept_arguments,
+    decode_acceptance,
     decode_claim,
     decode_enrolment,
     encode_failure,
-    encode_request,
-    enrolment_field,
 )
 from ledger.pauses import DRAIN, EVERYTHING, acceptance_stop, decode_pause
 from reconciliation.errors import SettingsError
@@ -35,6 +35,8 @@ from reconciliation.model import Debt, DebtStatus, FinalFailure, SyncRequest
 
 log = structlog.get_logger(__name__)
 
+#: The most bulk runs whose open requests are told of singly.
+MOST_RUNS_SHOWN = 20
 #: The pauses in which nothing is accepted.
 _STOPS = [EVERYTHING, DRAIN]
 
@@ -118,6 +120,8 @@ class Ledger:
     def accept(self, requests: Sequence[SyncRequest]) -> Acceptance:
         """Take requests in, in their order, until the bound is reached; a request that is known is left as it is.
 
+        Of a bulk run as many are open as `bulk.max.open` allows, beside that bound and only while there is room in it.
+
         Raises LedgerUnavailable; the same list may then be given again.
         """
         if not requests:
@@ -126,31 +130,11 @@ class Ledger:
             self._config.max_open,
             self._ms(self._config.sweep_after),
             *self._let_off(),
+            self._config.max_open_of_run,
         ]
         for request in requests:
-            origin, key = request.record.origin, request.record.key
-            arguments += [
-                request.entry_id,
-                enrolment_field(request.enrolment),
-                origin.topic,
-                origin.partition,
-                origin.offset,
-                origin.timestamp_ms,
-                encode_request(request),
-                key or b"",
-                0 if key is None else 1,
-                request.record.value or b"",
-                int(request.repeated),
-            ]
-        rows = self._connection.run("accept", arguments)
-        statuses = [status.decode() for status, _ in rows]
-        accepted = next((at for at, status in enumerate(statuses) if status in ("full", "stopped")), len(rows))
-        tickets = tuple(
-            Ticket(request.entry_id, generation, request.enrolment.course_id)
-            for request, (_, generation) in zip(requests[:accepted], rows, strict=False)
-            if generation
-        )
-        return Acceptance(accepted, tickets, statuses[:accepted].count("collapsed"), "stopped" in statuses)
+            arguments += accept_arguments(request)
+        return decode_acceptance(requests, self._connection.run("accept", arguments))
 
     def claim(self, tickets: Sequence[Ticket], token: str) -> list[Claim]:
         """Begin the attempts that these tickets name; the stale, unknown, busy and paused are left out.
@@ -220,7 +204,7 @@ class Ledger:
         """
         arguments: list[str | int] = [token, self._config.paid_memory]
         for settlement in settlements:
-            arguments += [settlement.entry_id, settlement.paid_mid or ""]
+            arguments += [settlement.entry_id, settlement.paid_mid or "", int(settlement.given_up)]
         return [int(closed) for closed in self._connection.run("settle", arguments)]
 
     def sweep(self, most: int) -> list[Swept]:
@@ -232,11 +216,11 @@ class Ledger:
         arguments = [most, self._ms(config.sweep_after), self._ms(config.sweep_max_wait), config.sweep_rate]
         return [
             Swept(
-                Ticket(entry_id.decode(), generation, _course_of(enrolment)),
+                Ticket(entry_id.decode(), generation, _course_of(enrolment), run.decode()),
                 alone == 1,
                 SweepReason(why.decode()),
             )
-            for entry_id, generation, alone, why, enrolment in self._connection.run("sweep", arguments)
+            for entry_id, generation, alone, why, enrolment, run in self._connection.run("sweep", arguments)
         ]
 
     def occupancy(self) -> Occupancy:
@@ -247,6 +231,10 @@ class Ledger:
     def open_count(self) -> int:
         """Count the offsets whose requests are accepted and not settled."""
         return self.occupancy().open
+
+    def open_of_runs(self) -> dict[str, int]:
+        """Count the open requests of each bulk run that has any, by its id."""
+        return {run.decode(): int(count) for run, count in self._connection.run("runs_open", [MOST_RUNS_SHOWN])}
 
     def oldest_open_ms(self) -> int | None:
         """Say when the oldest open entry was accepted, in ms since 1970; None where none is open."""

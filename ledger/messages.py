@@ -16,6 +16,7 @@ MESSAGE_VERSION = 1
 MOST_TICKETS = 500
 
 MOST_COURSES_SHOWN = 3
+MOST_RUNS_SHOWN = 2
 LONGEST_COURSE_SHOWN = 40
 
 _ENTRY_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -66,12 +67,17 @@ def _ticket(pair: object) -> Ticket:
 
 
 def summary(tickets: Sequence[Ticket]) -> str:
-    """Describe a message for Flower and for logs: how many entries and of which courses, no learner's id."""
+    """Describe a message for Flower and for logs: how many entries, of which courses and bulk runs, no learner's id."""
     courses = sorted({ticket.course_id for ticket in tickets} - {""})
     named = ", ".join(_shown(course_id) for course_id in courses[:MOST_COURSES_SHOWN])
     more = len(courses) - MOST_COURSES_SHOWN
     count = f"{len(tickets)} request{'' if len(tickets) == 1 else 's'}"
-    return count + (f" ({named}{f' and {more} more' if more > 0 else ''})" if named else "")
+    told = count + (f" ({named}{f' and {more} more' if more > 0 else ''})" if named else "")
+    runs = sorted({ticket.run for ticket in tickets} - {""})
+    if not runs:
+        return told
+    others = f" and {len(runs) - MOST_RUNS_SHOWN} more" if len(runs) > MOST_RUNS_SHOWN else ""
+    return f"{told} of bulk run{'s' if len(runs) > 1 else ''} {', '.join(runs[:MOST_RUNS_SHOWN])}{others}"
 
 
 def _shown(course_id: str) -> str:

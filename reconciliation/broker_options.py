@@ -93,6 +93,11 @@ def _redis_transport(settings: Settings) -> dict[str, Any]:
     return {
         "global_keyprefix": f"{settings.kafka_group_id}:celery:",
         "visibility_timeout": _VISIBILITY_SECONDS,
+        # A worker asks for one message of several queues, in this order (kombu/transport/redis.py,
+        # Channel._brpop_start; BRPOP takes from the first that has one). By their names the clicks' comes before the
+        # bulk runs', which is called the same and more (kombu/utils/scheduling.py, sorted_cycle): so it does in
+        # whatever order -Q names them.
+        "queue_order_strategy": "sorted",
         # by default a call to a Redis that hangs waits for ever
         "socket_timeout": settings.redis_timeout,
         "socket_connect_timeout": settings.redis_timeout,

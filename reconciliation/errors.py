@@ -121,6 +121,10 @@ class LedgerUnavailable(Exception):
     code = "LEDGER_UNAVAILABLE"
 
 
+class ScanFailed(Exception):
+    """Raised when a look through whole tables can't go on; the text is one line that says why and what to do."""
+
+
 class SettingsError(Exception):
     """Raised when a setting is missing or wrong; the text is one line that names it and what is allowed."""
 

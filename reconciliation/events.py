@@ -28,8 +28,10 @@ def audit_mid(completion: Completion) -> str:
     return f"LP.AUDIT.{_announcement_id('audit', completion)}"
 
 
-def certificate_event(completion: Completion, topic: str, now_ms: int) -> OutgoingEvent:
+def certificate_event(completion: Completion, topic: str, now_ms: int, *, reissue: bool = False) -> OutgoingEvent:
     """Give the event that asks for the learner's certificate; `now_ms` is the time of sending.
+
+    `reissue` asks for a new one even where there is one already.
 
     One event names one learner: its consumer reads only the first of `userIds`.
     """
@@ -53,7 +55,7 @@ def certificate_event(completion: Completion, topic: str, now_ms: int) -> Outgoi
                 "iteration": 1,
                 "trigger": "auto-issue",
                 "batchId": enrolment.batch_id,
-                "reIssue": False,
+                "reIssue": reissue,
                 "courseId": enrolment.course_id,
             },
         },

@@ -157,7 +157,8 @@ class Attempt:
 
     `owed_ms` is the completedon that an earlier attempt recorded before it wrote, None where none did.
     `requested_ms` is the request's own Kafka timestamp. `repeated` marks a request that may have been answered before
-    (replay, rewind, or a ledger that forgot).
+    (replay, rewind, or a ledger that forgot), `repairing` one that also mends a completion without its time: a bulk
+    run's.
     """
 
     entry_id: str
@@ -165,6 +166,7 @@ class Attempt:
     requested_ms: int
     owed_ms: int | None = None
     repeated: bool = False
+    repairing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +235,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """A record that asks for a reconciliation. `entry_id` is the uuid5 of topic, partition and offset."""
+    """A record that asks for a reconciliation. `entry_id` is the uuid5 of topic, partition and offset.
+
+    `run` is the id of the bulk run in whose lane it goes, empty for the clicks' (docs/bulk.md).
+    """
 
     entry_id: str
     enrolment: EnrolmentKey
     record: Record
     repeated: bool = False
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,11 @@ def _plan_without_leaf_nodes(
 
 def _is_left_as_completed(case: _Case, *, is_complete: bool) -> bool:
     if case.rules.filter_processed_enrolments:
-        return case.look.enrolment is not None and case.look.enrolment.status == COMPLETED
+        row = case.look.enrolment
+        if row is None or row.status != COMPLETED:
+            return False
+        # a completion without its time was never announced, and nobody can get a certificate for it
+        return not (case.attempt.repairing and is_complete and row.completed_on_ms is None)
     # a course may have come to require more since this request wrote its completion: that is announced all the same
     return not is_complete and _is_debt(case, _standing_completion(case))
 

@@ -100,6 +100,24 @@ class BehaviourSettings(BaseSettings):
         kind.whole_number(1, 500),
         Documented("bridge.group.size", "The most requests that one Celery task carries."),
     ] = 100
+    bulk_max_open: Annotated[
+        int,
+        kind.whole_number(1, 100_000),
+        Documented("bulk.max.open", "The most requests of one bulk run that are open at once, beside ledger.max.open."),
+    ] = 1000
+    bulk_group_size: Annotated[
+        int,
+        kind.whole_number(1, 500),
+        Documented("bulk.group.size", "The most requests of a bulk run that one Celery task carries."),
+    ] = 10
+    bulk_worker_threads: Annotated[
+        int,
+        kind.whole_number(1, 256),
+        Documented(
+            "bulk.worker.threads",
+            "How many tasks of bulk runs a worker runs at once that takes clicks too; with Redis as broker.",
+        ),
+    ] = 1
     poll_records: Annotated[
         int,
         kind.whole_number(1, 10_000),

@@ -12,6 +12,8 @@ from reconciliation.settings_sources import Documented
 PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 #: Ends the consumer group's name in shadow mode.
 SHADOW_SUFFIX = "-shadow"
+#: What the queue of bulk runs has after the group's name.
+BULK_SUFFIX = "-bulk"
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -108,6 +110,18 @@ class KafkaSettings(BaseSettings):
     def shadow_group_id(self) -> str:
         """The group that shadow mode works in, whether it is on or off."""
         return self.kafka_group_id if self.shadow_enabled else f"{self.kafka_group_id}{SHADOW_SUFFIX}"
+
+    @property
+    def bulk_queue(self) -> str:
+        """Celery's queue of bulk runs' messages; that of the clicks' is called as the group."""
+        return f"{self.kafka_group_id}{BULK_SUFFIX}"
+
+    @field_validator("kafka_group_id")
+    @classmethod
+    def _never_another_s_bulk_queue(cls, group_id: str) -> str:
+        if group_id.endswith(BULK_SUFFIX):
+            raise ValueError(f'it ends in "{BULK_SUFFIX}", as the queue of another group\'s bulk runs does')
+        return group_id
 
     @field_validator("kafka_group_id")
     @classmethod

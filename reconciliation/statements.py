@@ -220,3 +220,51 @@ def current_texts(tables: Tables) -> CurrentTexts:
             "WHERE activity_type = ? AND activity_id = ? AND user_id = ? AND context_id = ?"
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ScanTexts:
+    """What a look through whole tables reads, in token order; in each two tokens are bound: above, and up to."""
+
+    scan_enrolments: str
+    scan_consumption: str
+    scan_aggregate: str
+
+
+def scan_texts(
+    tables: Tables, aggregate_partition_key: Sequence[str], enrolment_columns: Sequence[str] = ()
+) -> ScanTexts:
+    """Return the statements of a look through whole tables.
+
+    `aggregate_partition_key` names the columns of that table's partition key, which installations have in two forms;
+    `enrolment_columns` what is read of an enrolment beside its key, status, completedon and active.
+    """
+    by_user = "WHERE token(userid) > ? AND token(userid) <= ?"
+    by_activity = f"token({', '.join(aggregate_partition_key)})"
+    columns = ", ".join(["userid, courseid, batchid, status, toUnixTimestamp(completedon), active", *enrolment_columns])
+    return ScanTexts(
+        scan_enrolments=f"SELECT {columns} FROM {tables.keyspace}.{tables.enrolments} {by_user}",
+        scan_consumption=(
+            f"SELECT userid, courseid, batchid, contentid, status FROM {tables.keyspace}.{tables.consumption} {by_user}"
+        ),
+        scan_aggregate=(
+            f"SELECT activity_type, activity_id, user_id, context_id, aggregates FROM {tables.keyspace}."
+            f"{tables.aggregates} WHERE {by_activity} > ? AND {by_activity} <= ?"
+        ),
+    )
+
+
+#: How many partitions a table has in the ranges that the asked node is the first to hold; keyspace and table are bound.
+SIZE_ESTIMATES = (
+    "SELECT range_start, range_end, partitions_count FROM system.size_estimates "
+    "WHERE keyspace_name = %s AND table_name = %s"
+)
+
+
+def enrolment_state_text(tables: Tables, *, certificates: bool) -> str:
+    """Read status, completedon and active of one enrolment, and what was issued; user, course and batch are bound."""
+    issued = ", issued_certificates" if certificates else ""
+    return (
+        f"SELECT status, toUnixTimestamp(completedon), active{issued} "
+        f"FROM {tables.keyspace}.{tables.enrolments} {_ONE_ENROLMENT}"
+    )

@@ -75,7 +75,7 @@ def give_up(
             reason = f"{failure.code}, but its failed event could not be sent: {report}"
             waiting.append(wait(claim, report.code, reason, rules))
     if sent:
-        patiently(lambda: ledger.settle([Settlement(claim.entry_id) for claim, _ in sent], token))
+        patiently(lambda: ledger.settle([Settlement(claim.entry_id, given_up=True) for claim, _ in sent], token))
     return GivenUp(tuple(sent), tuple(waiting))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ledger.entries import Claim, RetryLater, Spends
+from reconciliation.bulk_origin import is_of_run
 from reconciliation.counters import Retries
 from reconciliation.durations import RequestAges, RequestEnd
 from reconciliation.log_rows import Row, write_rows
@@ -144,6 +145,9 @@ def _ages(ended: Sequence[Ended], group: Group, now_ms: int) -> list[float]:
 
 
 def _age(claim: Claim, now_ms: int) -> float | None:
-    """Give the seconds since the click, None where Kafka does not know its time; another host's clock may be ahead."""
-    clicked_ms = claim.request.record.origin.timestamp_ms
+    """Give the seconds since the click, None where Kafka does not know its time; another host's clock may be ahead.
+
+    None too where a bulk run asked first: nobody waits for that, and it waits for all clicks.
+    """
+    clicked_ms = 0 if is_of_run(claim.request.record.origin) else claim.request.record.origin.timestamp_ms
     return None if clicked_ms <= 0 else max(0, now_ms - clicked_ms) / 1000

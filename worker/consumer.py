@@ -18,8 +18,10 @@ from celery.worker.consumer import Consumer
 
 from ledger.messages import RECONCILE_TASK
 from reconciliation.broker_options import MADE_OTHERWISE, made_otherwise
+from reconciliation.settings import process_settings
 from worker.connections import STOPPING
 from worker.health import BEAT_INTERVAL, CeleryLoop, serve
+from worker.lane import ClicksFirst
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +56,8 @@ class TolerantConsumer(Consumer):
     connection_errors: tuple[type[BaseException], ...]
     hub: Any
     pool: Any
+    task_consumer: Any
+    connection: Any
     _loop_health: CeleryLoop | None = None
 
     def start(self) -> None:
@@ -86,8 +90,11 @@ class TolerantConsumer(Consumer):
     def create_task_handler(self, *arguments: Any, **named: Any) -> Callable[[Any], Any]:
         """Give what handles each message that comes."""
         handle = super().create_task_handler(*arguments, **named)
+        lane = self._lane()
 
         def handle_ours(message: Any) -> Any:
+            if lane is not None:
+                lane.took(message.delivery_info.get("routing_key"))
             strange = what_is_strange(message)
             if strange is None:
                 return handle(message)
@@ -99,6 +106,15 @@ class TolerantConsumer(Consumer):
             return message.ack_log_error(log, self.connection_errors)
 
         return handle_ours
+
+    def _lane(self) -> ClicksFirst | None:
+        """Have the channel, which is a new one with each connection, ask for clicks first; it asks for nothing yet."""
+        settings, channel = process_settings(), self.task_consumer.channel
+        if self.connection.transport.driver_type != "redis":
+            return None
+        lane = ClicksFirst(channel, settings.bulk_queue, settings.bulk_worker_threads)
+        channel._queue_cycle = lane  # noqa: SLF001 - kombu makes its own by a name and gives it nothing to go by
+        return lane
 
     def _turned(self) -> None:
         if self._loop_health is not None:

@@ -78,7 +78,7 @@ def begin(sender: Any, **_: Any) -> None:
         threading.Thread(target=warm_up_in_time, name="warm-up", daemon=True).start()
     log.info(
         "the worker is ready",
-        queue=process_settings().kafka_group_id,
+        queues=", ".join(sender.app.amqp.queues.consume_from),
         pool=type(pool).__module__.rpartition(".")[2],
         threads=pool.limit,
         release=release(),

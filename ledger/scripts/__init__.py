@@ -16,13 +16,16 @@ SCRIPTS = (
     "pause",
     "renew",
     "retry",
+    "run_save",
+    "runs_open",
+    "run_take",
     "settle",
     "sweep",
     "unpause",
 )
 
 #: What every script begins with.
-_SHARED = ("common", "shelves")
+_SHARED = ("lanes", "common", "shelves", "joining")
 
 
 def load_script(name: str) -> str:

@@ -1,61 +1,65 @@
 -- Takes requests in, in order, until the bound is reached. Repeating it changes nothing.
 -- ARGV: now, bound, first wait in ms, most of what waits for one thing that the bound does not count, most of all
---   that, then 11 a request:
---   id, enrolment, topic, partition, offset, requested ms, request, key, has key, event, repeated.
--- Returns a row a request: {'new' | 'known' | 'collapsed' | 'full' | 'stopped', generation to send or 0}. What a pause
--- of its course or batch keeps back is new and not sent; 'stopped' is all that is new while everything is paused.
-local bound, wait = tonumber(ARGV[2]), tonumber(ARGV[3])
+--   that, most open requests of one bulk run, then 12 a request:
+--   id, enrolment, topic, partition, offset, requested ms, request, key, has key, event, repeated, bulk run or ''.
+-- Returns a row a request: {'new' | 'known' | 'collapsed' | 'full' | 'stopped', generation to send or 0, whose}.
+-- What a pause of its course or batch keeps back is new and not sent; 'stopped' is all that is new while everything is
+-- paused. joining.lua has what it means to join an entry.
+local bound, wait, bound_of_run = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
 local total = tonumber(redis.call('GET', count) or '0')
 local function room() return bound - counted(total, tonumber(ARGV[4]), tonumber(ARGV[5])) end
 local free, is_stopped = room(), is_paused('all') or is_paused('drain')
 local rows = {}
 
--- A request that may have been answered before is judged by when it was first asked.
-local function mark_repeated(entry, requested)
-  local first = tonumber(redis.call('HGET', entry, 'requested'))
-  redis.call('HSET', entry, 'repeated', 1, 'requested', math.min(first, requested))
+local function take_in(open, offset, run)
+  redis.call('ZADD', open, offset, offset)
+  total = total + 1
+  if run == '' then
+    free = free - 1
+  else
+    redis.call('SADD', runs_open, run)
+    count_for_run(run, 'submitted')
+  end
 end
 
--- Joining an entry means sharing its end, so none may join one that is given up already or that may be the next.
-local function takes_more(entry)
-  local seen = redis.call('HMGET', entry, 'crashes', 'failure', 'isolated')
-  return seen[1] == '0' and not seen[2] and seen[3] ~= '1'
-end
-
-for at = 6, #ARGV, 11 do
+for at = 7, #ARGV, 12 do
   local id, enrolment, offset = ARGV[at], ARGV[at + 1], ARGV[at + 4]
-  local requested, repeated = tonumber(ARGV[at + 5]), ARGV[at + 10]
+  local requested, repeated, run = tonumber(ARGV[at + 5]), ARGV[at + 10], ARGV[at + 11]
   local entry, open = entry_key(id), open_key(ARGV[at + 2], ARGV[at + 3])
   local other = redis.call('HGET', waiting, enrolment)
 
   if redis.call('EXISTS', entry) == 1 then
-    -- a bridge died before it committed; send again only what no attempt has touched
-    local seen = redis.call('HMGET', entry, 'state', 'generation', 'attempts', 'waits', 'alone', 'shelf')
-    local fresh = seen[1] == 'waiting' and seen[3] == '0' and seen[4] == '0' and seen[5] == '0' and not seen[6]
+    -- a bridge died before it committed
     if repeated == '1' then mark_repeated(entry, requested) end
-    rows[#rows + 1] = {'known', fresh and tonumber(seen[2]) or 0}
+    rows[#rows + 1] = {'known', to_send(entry), id}
   elseif redis.call('ZSCORE', open, offset) then
-    rows[#rows + 1] = {'known', 0} -- collapsed earlier into an entry that is still open
+    -- collapsed earlier into an entry that is still open; one that it brought out of its lane may not have been sent
+    local promoted = other and redis.call('HEXISTS', entry_key(other), 'promoted') == 1
+    rows[#rows + 1] = {'known', promoted and to_send(entry_key(other)) or 0, other or ''}
   elseif is_stopped then
-    rows[#rows + 1] = {'stopped', 0}
-  elseif free <= 0 then
-    rows[#rows + 1] = {'full', 0}
+    rows[#rows + 1] = {'stopped', 0, ''}
+  elseif free <= 0 or (run ~= '' and redis.call('ZCARD', open) >= bound_of_run) then
+    rows[#rows + 1] = {'full', 0, ''}
   elseif other and takes_more(entry_key(other)) then
-    total, free = total + 1, free - 1
-    redis.call('ZADD', open, offset, offset)
-    local what = redis.call('HGET', entry_key(other), 'parked')
-    if what then redis.call('HINCRBY', parked, what, 1) end
+    take_in(open, offset, run)
     redis.call('RPUSH', also_key(other), open, offset)
+    local what, lane = unpack(redis.call('HMGET', entry_key(other), 'parked', 'lane'))
+    if what and run == '' then redis.call('HINCRBY', parked, what, 1) end
     if repeated == '1' then mark_repeated(entry_key(other), requested) end
-    rows[#rows + 1] = {'collapsed', 0}
+    if run ~= '' then
+      count_for_run(run, 'collapsed')
+      redis.call('HSET', entry_key(other), 'repairing', 1)
+    end
+    local promoted = run == '' and lane and promote(other, entry_key(other), enrolment, wait)
+    rows[#rows + 1] = {'collapsed', promoted or 0, other}
   else
-    total, free = total + 1, free - 1
+    take_in(open, offset, run)
     redis.call('HSET', entry, 'version', 1, 'state', 'waiting', 'generation', 1, 'enrolment', enrolment,
       'open', open, 'offset', offset, 'requested', requested, 'request', ARGV[at + 6], 'event', ARGV[at + 9],
       'repeated', repeated, 'attempts', 0, 'waits', 0, 'crashes', 0, 'sweeps', 1, 'alone', 0, 'token', '',
       'accepted', now)
     if ARGV[at + 8] == '1' then redis.call('HSET', entry, 'key', ARGV[at + 7]) end
-    redis.call('ZADD', open, offset, offset)
+    if run ~= '' then redis.call('HSET', entry, 'lane', run, 'repairing', 1) end
     redis.call('ZADD', ages, now, id)
     redis.call('HSET', waiting, enrolment, id)
     local scope = paused_by(enrolment)
@@ -63,9 +67,9 @@ for at = 6, #ARGV, 11 do
       shelve(id, entry, scope)
       free = room()
     else
-      redis.call('ZADD', due, now + wait, id)
+      redis.call('ZADD', due, now + (run == '' and 1 or LANE_PATIENCE) * wait, id)
     end
-    rows[#rows + 1] = {'new', scope and 0 or 1}
+    rows[#rows + 1] = {'new', scope and 0 or 1, id}
   end
 end
 redis.call('SET', count, total)

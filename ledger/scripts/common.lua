@@ -33,34 +33,47 @@ local function unclaim(id, entry, enrolment)
   return redis.call('HINCRBY', entry, 'generation', 1)
 end
 
--- An entry begins to wait for `what`, with all offsets it stands for; and does so no longer.
+-- An entry begins to wait for `what`, with all clicks it stands for; and does so no longer.
+local function clicks_in(id, entry)
+  return clicks_of(redis.call('HGET', entry, 'open'), redis.call('LRANGE', also_key(id), 0, -1))
+end
 local function park(id, entry, what)
   redis.call('HSET', entry, 'parked', what)
-  redis.call('HINCRBY', parked, what, 1 + redis.call('LLEN', also_key(id)) / 2)
+  redis.call('HINCRBY', parked, what, clicks_in(id, entry))
 end
 local function unpark(id, entry)
   local what = redis.call('HGET', entry, 'parked')
   if what then
     redis.call('HDEL', entry, 'parked')
-    local left = redis.call('HINCRBY', parked, what, -1 - redis.call('LLEN', also_key(id)) / 2)
+    local left = redis.call('HINCRBY', parked, what, 0 - clicks_in(id, entry)) -- Lua writes -0 as no integer
     if left <= 0 then redis.call('HDEL', parked, what) end
   end
 end
 
 -- How many open offsets count towards the bound: what waits for one thing alone is let off, each up to `each`, and
--- all of it together up to `all`.
+-- all of it together up to `all`; so are bulk runs' requests, which have bounds of their own.
 local function counted(total, each, all)
   local let_off = 0
   for _, offsets in ipairs(redis.call('HVALS', parked)) do let_off = let_off + math.min(tonumber(offsets), each) end
-  return total - math.min(let_off, all)
+  return total - open_of_runs() - math.min(let_off, all)
+end
+
+-- An offset is open no longer; gives 1, or 0 where it was not.
+local function close(open, offset, is_given_up)
+  local closed, run = redis.call('ZREM', open, offset), run_of(open)
+  if run then
+    if closed == 1 and is_given_up then count_for_run(run, 'given_up') end
+    if redis.call('EXISTS', open) == 0 then redis.call('SREM', runs_open, run) end
+  end
+  return closed
 end
 
 -- An entry ends, with every offset that it stands for; gives how many these are.
-local function finish(id, entry)
+local function finish(id, entry, is_given_up)
   local seen = redis.call('HMGET', entry, 'enrolment', 'open', 'offset', 'shelf')
-  local closed = redis.call('ZREM', seen[2], seen[3])
+  local closed = close(seen[2], seen[3], is_given_up)
   local also = redis.call('LRANGE', also_key(id), 0, -1)
-  for n = 1, #also, 2 do closed = closed + redis.call('ZREM', also[n], also[n + 1]) end
+  for n = 1, #also, 2 do closed = closed + close(also[n], also[n + 1], is_given_up) end
   redis.call('DEL', entry, also_key(id))
   redis.call('ZREM', due, id)
   redis.call('ZREM', ages, id)
@@ -68,7 +81,7 @@ local function finish(id, entry)
   if redis.call('HGET', running, seen[1]) == id then redis.call('HDEL', running, seen[1]) end
   if redis.call('DECRBY', count, closed) == 0 then
     -- whatever an older release left uncounted there
-    redis.call('DEL', parked)
+    redis.call('DEL', parked, runs_open)
   end
   local blocked = redis.call('HGET', waiting, seen[1])
   if blocked and redis.call('HGET', entry_key(blocked), 'blocked') == '1' then

@@ -3,7 +3,8 @@
 -- Returns a status an entry: 'owed'; 'held' where it is to wait; 'lost' where the claim is gone.
 -- The breaker is closed until one minute brings more failures than it may. Then nothing is given up for a minute, and
 -- twice as long each time that the minute after brings a tenth of that many, an hour at the most; a minute with fewer
--- closes it again.
+-- closes it again. A bulk run's requests are held with all others and counted for their run alone: a run over a broken
+-- course must not stop the clicks.
 may_grow()
 local MINUTE, HOUR = 60000, 3600000
 local limit = tonumber(ARGV[3])
@@ -11,10 +12,11 @@ local rows = {}
 
 local function state(field) return tonumber(redis.call('HGET', breaker, field) or '0') end
 
--- Says whether one more may be given up, and counts it.
-local function admits()
+-- Says whether one more may be given up, and counts it where it is no run's.
+local function admits(is_run_s)
   local held_until, trips = state('until'), state('trips')
   if now < held_until then return false end
+  if is_run_s then return true end
   if now >= state('began') + MINUTE then
     if trips > 0 and now >= held_until + MINUTE then trips = 0 end
     redis.call('HSET', breaker, 'began', now, 'failures', 0, 'trips', trips)
@@ -28,10 +30,10 @@ end
 
 for at = 4, #ARGV, 2 do
   local entry = entry_key(ARGV[at])
-  local seen = redis.call('HMGET', entry, 'token', 'failure')
+  local seen = redis.call('HMGET', entry, 'token', 'failure', 'lane')
   if seen[1] ~= ARGV[2] then
     rows[#rows + 1] = 'lost'
-  elseif not seen[2] and not admits() then
+  elseif not seen[2] and not admits(seen[3]) then
     rows[#rows + 1] = 'held'
   else
     if not seen[2] then redis.call('HSET', entry, 'failure', ARGV[at + 1]) end

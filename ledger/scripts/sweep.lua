@@ -1,7 +1,7 @@
 -- Finds what is overdue and gives it a new generation, for a new message. ARGV: now, most entries,
 --   first wait in ms, longest wait in ms, most entries a second of all bridges together.
--- Returns a row an entry: {id, generation, alone (1 or 0), why ('lapsed' | 'retry' | 'unclaimed'), enrolment}. What is
--- paused goes onto its shelf instead, and comes back from there when the pause is over.
+-- Returns a row an entry: {id, generation, alone (1 or 0), why ('lapsed' | 'retry' | 'unclaimed'), enrolment, run in
+-- whose lane it goes or ''}. What is paused goes onto its shelf instead, and comes back when the pause is over.
 local first, longest = tonumber(ARGV[3]), tonumber(ARGV[4])
 local rows = {}
 
@@ -26,7 +26,7 @@ end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
   local entry = entry_key(id)
-  local seen = redis.call('HMGET', entry, 'state', 'enrolment', 'sweeps', 'group', 'isolated', 'accepted')
+  local seen = redis.call('HMGET', entry, 'state', 'enrolment', 'sweeps', 'group', 'isolated', 'accepted', 'lane')
   if not seen[1] then
     redis.call('ZREM', due, id)
   else
@@ -53,8 +53,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, mo
     else
       redis.call('HSET', entry, 'sweeps', sweeps + 1, 'blocked', 0)
       -- each sweep that nobody claims doubles the wait: a backlog does not multiply itself
-      redis.call('ZADD', due, now + math.min(first * 2 ^ math.min(sweeps, 20), longest), id)
-      rows[#rows + 1] = {id, generation, tonumber(redis.call('HGET', entry, 'alone')), why, seen[2]}
+      local wait = (seen[7] and LANE_PATIENCE or 1) * first * 2 ^ math.min(sweeps, 20)
+      redis.call('ZADD', due, now + math.min(wait, longest), id)
+      rows[#rows + 1] = {id, generation, tonumber(redis.call('HGET', entry, 'alone')), why, seen[2], seen[7] or ''}
     end
   end
 end

@@ -56,3 +56,18 @@ def test_the_parts_are_measured_apart(ports: Ports) -> None:
     small = ("--learners", "100", "--rounds", "1", "--workers", "1", "--group-size", "25")
     told = run_measurement(ports, "benchmarks.parts", *small)
     assert [level for level in LEVELS.values() if level in told] == list(LEVELS.values())
+
+
+def test_a_scan_finds_what_is_hidden(ports: Ports, tmp_path: Path) -> None:
+    report = tmp_path / "scan.json"
+    small = ("--enrolments", "1000", "--courses", "3", "--stuck", "0.2")
+    told = run_measurement(ports, "benchmarks.bulk_scan", "--json", str(report), *small)
+    assert "filled 1,000 enrolments" in told
+    scans = json.loads(report.read_text())["scans"]
+    assert [(it["aggregates"], it["enrolments"], it["missed"], it["too_many"]) for it in scans] == [
+        (True, 1000, [], []),
+        (False, 1000, [], []),
+    ]
+    with_aggregates, without = (it["found"] for it in scans)
+    assert with_aggregates > without > 50
+    assert all("this process" in it["megabytes"] for it in scans)

@@ -1,12 +1,13 @@
 """The ledger under every order of events that hypothesis can think of, on a real Redis.
 
-Bridges accept and may die before they commit, messages are lost, doubled and late, workers vanish at any step, and
-operators pause and forget. The model knows only what people are promised: whatever was accepted is settled by an
-attempt that began after it was accepted, there is one attempt per enrolment at a time, none begins while it is paused,
-and in the end nothing is left.
+Bridges accept and may die before they commit, messages are lost, doubled and late, workers vanish at any step,
+operators pause and forget, and bulk runs submit beside. The model knows only what people are promised: whatever was
+accepted is settled by an attempt that began after it was accepted, there is one attempt per enrolment at a time, none
+begins while it is paused, no click waits in a bulk run's lane, and in the end nothing is left.
 """
 
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
@@ -25,6 +26,9 @@ from reconciliation.model import Completion, Debt, DebtStatus, EnrolmentKey, Fin
 LEASE = 60
 BOUND = 12
 BESIDE = 6
+BOUND_OF_RUN = 4
+RUNS = ["run-1", "run-2"]
+CLICKS = "requests"
 LEARNERS = [EnrolmentKey(f"learner-{n}", f"course-{n % 2}", f"batch-{n % 3}") for n in range(4)]
 SCOPES = [EVERYTHING, DRAIN, course_scope("course-0"), course_scope("course-1"), batch_scope("batch-0")]
 
@@ -42,12 +46,15 @@ class Attempt:
 class World:
     now_ms: int = 1_000_000
     tick: int = 0
-    # the model's time at which each offset was accepted, and the learner that it asks for
-    open: dict[int, tuple[int, EnrolmentKey]] = field(default_factory=dict)
+    # the model's time at which each offset of a topic was accepted, and the learner that it asks for
+    open: dict[tuple[str, int], tuple[int, EnrolmentKey]] = field(default_factory=dict)
     messages: list[list[Ticket]] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     # what operators paused
     paused: set[str] = field(default_factory=set)
+
+    def of_run(self, run: str) -> int:
+        return sum(topic == f"bulk:{run}" for topic, _ in self.open)
 
     def keeps_back(self, learner: EnrolmentKey) -> bool:
         scopes = {EVERYTHING, course_scope(learner.course_id), batch_scope(learner.batch_id)}
@@ -73,6 +80,7 @@ class LedgerMachine(RuleBasedStateMachine):
             sweep_rate=1000,
             paid_memory=100,
             timeout=5,
+            max_open_of_run=BOUND_OF_RUN,
         )
         self.ledger = Ledger(config, lambda: self.world.now_ms)
         self.operations = Operations(LedgerConnection(config, lambda: self.world.now_ms))
@@ -106,10 +114,10 @@ class LedgerMachine(RuleBasedStateMachine):
         entries, named = self.operations.entries_of(learner.user_id)
         found = dict.fromkeys([*((entry.entry_id, entry.enrolment) for entry in entries), *named])
         closed = self.operations.forget(found)
-        theirs = [offset for offset, (_, asks_for) in self.world.open.items() if asks_for == learner]
+        theirs = [place for place, (_, asks_for) in self.world.open.items() if asks_for == learner]
         assert sum(closed) == len(theirs)
-        for offset in theirs:
-            del self.world.open[offset]
+        for place in theirs:
+            del self.world.open[place]
         for attempt in self.world.attempts:
             if attempt.claim.request.enrolment == learner:
                 # whoever is at it has lost its claim
@@ -133,16 +141,40 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             # what is kept back may not count
             assert acceptance.accepted >= min(len(requests), free)
-        for ticket in acceptance.tickets:
-            assert not self.world.keeps_back(next(it.enrolment for it in requests if it.entry_id == ticket.entry_id))
         self.take_in(requests[: acceptance.accepted], acceptance.tickets, is_sent)
         self.next_offset += acceptance.accepted
+        for ticket in acceptance.tickets:
+            assert not self.world.keeps_back(self.learner_of(ticket))
+            assert not ticket.run
+
+    @rule(
+        run=st.sampled_from(RUNS),
+        learners=st.lists(st.sampled_from(LEARNERS), min_size=1, max_size=5),
+        is_sent=st.booleans(),
+    )
+    def submit(self, run: str, learners: list[EnrolmentKey], is_sent: bool) -> None:
+        requests = [self.request(self.next_offset + at, learner, run) for at, learner in enumerate(learners)]
+        free = max(0, BOUND_OF_RUN - self.world.of_run(run))
+        before = self.ledger.occupancy().counted
+        acceptance = self.ledger.accept(requests)
+        if acceptance.stopped or before >= BOUND:
+            assert acceptance.accepted == 0
+        else:
+            assert acceptance.accepted == min(len(requests), free)
+        assert self.ledger.occupancy().counted == before, "a run takes no room from clicks"
+        self.take_in(requests[: acceptance.accepted], acceptance.tickets, is_sent)
+        self.next_offset += acceptance.accepted
+        for ticket in acceptance.tickets:
+            assert not self.world.keeps_back(self.learner_of(ticket))
+            assert ticket.run == run
 
     @precondition(lambda self: self.world.open)
     @rule(data=st.data(), is_sent=st.booleans())
     def accept_again_what_is_open(self, data: st.DataObject, is_sent: bool) -> None:
-        offset = data.draw(st.sampled_from(sorted(self.world.open)))
-        request = self.request(offset, self.world.open[offset][1])
+        topic, offset = place = data.draw(st.sampled_from(sorted(self.world.open)))
+        request = self.request(
+            offset, self.world.open[place][1], topic.removeprefix("bulk:") if topic != CLICKS else ""
+        )
         acceptance = self.ledger.accept([request])
         assert acceptance.accepted == 1
         assert self.ledger.open_count() == len(self.world.open)
@@ -258,22 +290,30 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_forgotten(self) -> None:
         assert self.ledger.open_count() == len(self.world.open)
-        assert self.ledger.oldest_open("requests", 0) == min(self.world.open, default=None)
+        clicks = [offset for topic, offset in self.world.open if topic == CLICKS]
+        assert self.ledger.oldest_open(CLICKS, 0) == min(clicks, default=None)
+        of_runs = {run: self.world.of_run(run) for run in RUNS}
+        assert self.ledger.open_of_runs() == {run: count for run, count in of_runs.items() if count}
 
     @invariant()
     def the_bound_lets_off_what_waits_for_one_thing(self) -> None:
         occupancy = self.ledger.occupancy()
         assert occupancy.open == len(self.world.open)
-        assert 0 <= occupancy.open - occupancy.counted <= BESIDE
+        of_runs = sum(self.world.of_run(run) for run in RUNS)
+        assert 0 <= occupancy.open - of_runs - occupancy.counted <= BESIDE
 
     @invariant()
     def the_lists_agree(self) -> None:
         prefix = self.ledger._prefix
         with redis.Redis.from_url(self.url, decode_responses=True) as client:
-            entries = {
-                key.removeprefix(f"{prefix}entry:"): client.hgetall(key)
-                for key in client.scan_iter(f"{prefix}entry:*", count=1000)
-            }
+            ids = [key.removeprefix(f"{prefix}entry:") for key in client.scan_iter(f"{prefix}entry:*", count=1000)]
+            with client.pipeline(transaction=False) as together:
+                for entry_id in ids:
+                    together.hgetall(f"{prefix}entry:{entry_id}")
+                    together.lrange(f"{prefix}also:{entry_id}", 0, -1)
+                answers = together.execute()
+            entries = dict(zip(ids, answers[::2], strict=True))
+            joined = dict(zip(ids, answers[1::2], strict=True))
             # each waits for its time or for the end of a pause, and stands in one place
             places = client.zrange(f"{prefix}due", 0, -1)
             for key in client.scan_iter(f"{prefix}shelf:*", count=1000):
@@ -285,29 +325,38 @@ class LedgerMachine(RuleBasedStateMachine):
             assert dict(ages) == {entry_id: float(entry["accepted"]) for entry_id, entry in entries.items()}
             parked: dict[str, int] = {}
             for entry_id, entry in entries.items():
+                opens = [entry["open"], *joined[entry_id][::2]]
+                clicks = opens.count(f"{prefix}open:{CLICKS}:0")
+                assert not (clicks and "lane" in entry), "no click waits in a run's lane"
+                if clicks < len(opens):
+                    assert entry["repairing"] == "1"
                 if "parked" in entry:
-                    offsets = 1 + client.llen(f"{prefix}also:{entry_id}") // 2
-                    parked[entry["parked"]] = parked.get(entry["parked"], 0) + offsets
-            assert {what: int(offsets) for what, offsets in client.hgetall(f"{prefix}parked").items()} == parked
+                    parked[entry["parked"]] = parked.get(entry["parked"], 0) + clicks
+            found = {what: int(offsets) for what, offsets in client.hgetall(f"{prefix}parked").items()}
+            # of what has no click it does not matter whether it stands there
+            assert +Counter(found) == +Counter(parked)
         assert self.ledger.oldest_open_ms() == min((int(entry["accepted"]) for entry in entries.values()), default=None)
         if not parked:
-            assert self.ledger.occupancy().counted == len(self.world.open)
+            assert self.ledger.occupancy().counted == sum(topic == CLICKS for topic, _ in self.world.open)
 
     # how the model follows
 
-    def request(self, offset: int, learner: EnrolmentKey) -> SyncRequest:
-        record = Record(Origin("requests", 0, offset, offset), b"key", b"{}")
-        return SyncRequest(f"entry-{offset}", learner, record)
+    def request(self, offset: int, learner: EnrolmentKey, run: str = "") -> SyncRequest:
+        topic = f"bulk:{run}" if run else CLICKS
+        record = Record(Origin(topic, 0, offset, offset), b"key", b"{}")
+        return SyncRequest(f"{topic}@{offset}", learner, record, run=run)
 
     def take_in(self, requests: list[SyncRequest], tickets: tuple[Ticket, ...], is_sent: bool) -> None:
         self.world.tick += 1
         for request in requests:
-            self.world.open[request.record.origin.offset] = (self.world.tick, request.enrolment)
+            origin = request.record.origin
+            self.world.open[origin.topic, origin.offset] = (self.world.tick, request.enrolment)
         if is_sent and tickets:
             self.world.messages.append(list(tickets))
 
     def learner_of(self, ticket: Ticket) -> EnrolmentKey:
-        return self.world.open[int(ticket.entry_id.removeprefix("entry-"))][1]
+        topic, _, offset = ticket.entry_id.partition("@")
+        return self.world.open[topic, int(offset)][1]
 
     def begin(self, claim: Claim) -> None:
         assert not self.world.keeps_back(claim.request.enrolment)
@@ -333,18 +382,18 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         # this attempt may close only what was accepted before it began, of its own learner; which of these, the ledger
         # chooses: those that had collapsed into its entry
-        own = claim.request.record.origin.offset
-        gone = [offset for offset in self.world.open if self.is_gone(offset)]
-        assert own in gone
+        own = claim.request.record.origin
+        gone = [place for place in self.world.open if self.is_gone(*place)]
+        assert (own.topic, own.offset) in gone
         assert len(gone) == closed
-        for offset in gone:
-            accepted, asks_for = self.world.open.pop(offset)
+        for place in gone:
+            accepted, asks_for = self.world.open.pop(place)
             assert asks_for == learner
             assert accepted <= attempt.began
 
-    def is_gone(self, offset: int) -> bool:
+    def is_gone(self, topic: str, offset: int) -> bool:
         with redis.Redis.from_url(self.url) as client:
-            return client.zscore(f"{self.ledger._prefix}open:requests:0", offset) is None
+            return client.zscore(f"{self.ledger._prefix}open:{topic}:0", offset) is None
 
     def settle_everything(self) -> None:
         """Give the system time and working processes: everything must come to its end."""
@@ -367,7 +416,7 @@ class LedgerMachine(RuleBasedStateMachine):
             left = {
                 key.decode().removeprefix(self.ledger._prefix) for key in client.scan_iter(f"{self.ledger._prefix}*")
             }
-        assert {key for key in left if not key.startswith("paid:")} <= {"count", "breaker", "swept"}
+        assert {key for key in left if not key.startswith(("paid:", "bulk:run:"))} <= {"count", "breaker", "swept"}
 
 
 @pytest.mark.parametrize("examples", [150])

@@ -265,7 +265,7 @@ class Installation:
 
     def leftovers(self) -> list[str]:
         """Keys of the ledger that belong to requests; none may be left when all are settled."""
-        kept = ("count", "epoch", "paid:", "swept", "breaker", "rewind", "shadow:", "healing:")
+        kept = ("count", "epoch", "paid:", "swept", "breaker", "rewind", "shadow:", "healing:", "bulk:run")
         names = [
             key.decode().removeprefix(self._ledger_prefix)
             for key in self.redis.scan_iter(self._ledger_prefix + "*", count=1000)

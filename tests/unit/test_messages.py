@@ -103,3 +103,10 @@ def test_the_bridge_s_task_name_is_one_that_workers_register() -> None:
     app.loader.import_default_modules()
     assert RECONCILE_TASK in app.tasks
     assert all(name.startswith(("tasks.", "celery.")) for name in app.tasks)
+
+
+def test_a_summary_names_the_bulk_run() -> None:
+    tickets = [Ticket(ENTRY, 1, "do_1", "20260131-143005-3fa2"), Ticket(OTHER, 1, "do_1", "20260131-143005-3fa2")]
+    assert summary(tickets) == "2 requests (do_1) of bulk run 20260131-143005-3fa2"
+    runs = [Ticket(str(uuid.UUID(int=number)), 1, "", f"run-{number}") for number in range(3)]
+    assert summary(runs) == "3 requests of bulk runs run-0, run-1 and 1 more"

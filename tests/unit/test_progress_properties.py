@@ -67,6 +67,7 @@ attempts = st.builds(
     requested_ms=st.just(NOW_MS - 10**5),
     owed_ms=st.none() | st.just(NOW_MS - 5000),
     repeated=st.booleans(),
+    repairing=st.booleans(),
 )
 
 
@@ -331,3 +332,46 @@ def test_the_oracle_knows_the_known_examples() -> None:
     assert expected["enrolment"]["progress"] == 3
     assert [event["kind"] for event in expected["events"]] == ["certificate", "audit"]
     assert decide_case(case).completion == Completion(EnrolmentKey("user001", "course001", "Batch1"), NOW_MS)
+
+
+@given(attempts, consumptions, st.none() | enrolment_rows(), relation_sets, all_rules)
+def test_repairing_changes_nothing_but_a_completion_without_its_time(
+    attempt: Attempt,
+    statuses: dict[str, int],
+    row: EnrolmentRow | None,
+    relations: CourseRelations,
+    rules: Rules,
+) -> None:
+    click = decide(dataclasses.replace(attempt, repairing=False), statuses, row, relations, rules)
+    repaired = decide(dataclasses.replace(attempt, repairing=True), statuses, row, relations, rules)
+    if repaired == click:
+        return
+    assert rules.filter_processed_enrolments
+    assert row is not None
+    assert (row.status, row.completed_on_ms) == (COMPLETED, None)
+    assert (click.verdict, click.enrolment, click.completion) == (Verdict.ALREADY_COMPLETED, None, None)
+    # it is what the learner would have got whose completion is written now
+    in_progress = dataclasses.replace(row, status=IN_PROGRESS)
+    assert repaired == decide(attempt, statuses, in_progress, relations, rules)
+    assert repaired.verdict is Verdict.COMPLETED
+    assert repaired.aggregates == click.aggregates
+
+
+@given(consumptions, relation_sets, st.integers(min_value=NOW_MS - 10**6, max_value=NOW_MS))
+def test_a_repair_that_was_written_is_announced_and_not_made_again(
+    statuses: dict[str, int], relations: CourseRelations, owed_ms: int
+) -> None:
+    attempt = Attempt("entry", KEY, NOW_MS, repairing=True)
+    row = EnrolmentRow(COMPLETED, None, STAMP_US - 5, STAMP_US - 5)
+    first = decide(attempt, statuses, row, relations, Rules())
+    if first.completion is None:
+        assert first.verdict is Verdict.ALREADY_COMPLETED
+        return
+    after = written(row, first.enrolment)
+    again = dataclasses.replace(attempt, owed_ms=first.completion.completed_on_ms)
+    later = decide(again, statuses, after, relations, Rules(), stamp_us=STAMP_US + 10, now_ms=NOW_MS + 10)
+    assert (later.enrolment, later.completion) == (None, first.completion)
+    # one that was recorded and never written is written with the time that was recorded
+    owing = dataclasses.replace(attempt, owed_ms=owed_ms)
+    recorded = decide(owing, statuses, row, relations, Rules())
+    assert recorded.completion == Completion(KEY, owed_ms)

@@ -1,0 +1,186 @@
+"""What a bulk run costs a click: `python -m benchmarks.bulk_lane`.
+
+Lone clicks on an idle system, and while a run of thousands is submitted and worked on; the same workers do both. Rounds
+of the two alternate, so that what else the machine does falls on both.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.calm import wait_calm
+from benchmarks.latency import lone_requests
+from benchmarks.product import Product
+from benchmarks.report import Setting
+from benchmarks.servers import bench_servers, new_installation
+from benchmarks.workload import Shape, Workload
+from devstack.ports import HOST
+from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
+from devstack.stack import Stack
+from reconciliation.settings_kafka import BULK_SUFFIX
+from tests.support.installation import Installation, unique
+from tests.support.processes import Process
+from tests.support.relations import RelationSets
+from tests.support.tables import Learner
+
+_PAUSE_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
+_LIMIT_SECONDS = 600.0
+_WARM_UP = 500
+
+
+@dataclass(slots=True)
+class Found:
+    """Milliseconds of lone clicks without a run and beside one, and requests of runs settled in a second."""
+
+    idle_ms: list[float] = field(default_factory=list)
+    beside_ms: list[float] = field(default_factory=list)
+    run_rates: list[float] = field(default_factory=list)
+
+
+class Driver:
+    """A run that a process of its own submits."""
+
+    def __init__(
+        self, installation: Installation, learners: Sequence[Learner], folder: Path, rate: float | None
+    ) -> None:
+        self.run_id = f"bench-{uuid.uuid4().hex[:8]}"
+        order = folder / f"{self.run_id}.json"
+        pages = [[it.ids for it in learners]]
+        bounds = {"resume": False, "rate": rate, "most_given_up": 100, "lease": 60.0}
+        order.write_text(json.dumps({"run_id": self.run_id, "pages": pages, **bounds}), encoding="utf-8")
+        command = [sys.executable, "-m", "tests.support.bulk_driver", str(order)]
+        self.process = Process("driver", command, installation.settings, order.with_suffix(".log"))
+        self._installation = installation
+        self._key = f"enrolment-reconciliation:{{{installation.group_id}}}:"
+
+    def settled(self) -> int:
+        """How many of its requests have ended."""
+        redis = self._installation.redis
+        submitted = int(redis.hget(f"{self._key}bulk:run:{self.run_id}", "submitted") or 0)
+        return submitted - int(redis.zcard(f"{self._key}open:bulk:{self.run_id}:0"))
+
+    def wait_under_way(self) -> None:
+        """Wait until the run is worked on."""
+        ends = time.monotonic() + _LIMIT_SECONDS
+        while self.settled() < _WARM_UP // 5:
+            if time.monotonic() > ends or not self.process.is_running:
+                raise TimeoutError(self.process.told())
+            time.sleep(_LOOK_SECONDS)
+
+
+def measure(
+    product: Product,
+    stack: Stack,
+    workload: Workload,
+    random: Random,
+    *,
+    clicks: int,
+    rounds: int,
+    rate: float | None,
+) -> Found:
+    """Measure rounds of clicks without a run and beside one, in turn."""
+    found, installation = Found(), product.installation
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds):
+            learners = workload.add_round().shuffled(random)
+            idle, beside, of_run = learners[:clicks], learners[clicks : 2 * clicks], learners[2 * clicks :]
+            wait_calm(stack)
+            found.idle_ms += lone_requests(installation, idle, _PAUSE_SECONDS)
+            driver = Driver(installation, of_run, Path(folder), rate)
+            driver.process.start()
+            try:
+                driver.wait_under_way()
+                began, before = time.monotonic(), driver.settled()
+                took = lone_requests(installation, beside, _PAUSE_SECONDS)
+                if driver.settled() >= len(of_run):
+                    raise click.ClickException("the run ended before the clicks did: give more --learners")
+                found.beside_ms += took
+                found.run_rates.append((driver.settled() - before) / (time.monotonic() - began))
+                driver.process.wait(_LIMIT_SECONDS)
+            finally:
+                driver.process.kill()
+    return found
+
+
+def _part(installation: Installation) -> None:
+    """Have every other worker take clicks alone, and the others runs alone."""
+    for number, worker in enumerate(installation.workers):
+        worker.add_arguments("-Q", f"{installation.group_id}{BULK_SUFFIX if number % 2 else ''}")
+
+
+def show(console: Console, found: Found, title: str) -> None:
+    """Print both medians, the 99th percentiles and their ratios."""
+    table = Table(title=title)
+    for heading in ("", "clicks", "median ms", "99 % ms"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, took in (("no run", found.idle_ms), ("beside a run", found.beside_ms)):
+        table.add_row(name, str(len(took)), f"{statistics.median(took):.1f}", f"{_percentile(took):.1f}")
+    medians = statistics.median(found.beside_ms) / statistics.median(found.idle_ms)
+    ratio = _percentile(found.beside_ms) / _percentile(found.idle_ms)
+    table.add_row("ratio", "", f"{medians:.2f}", f"{ratio:.2f}")
+    console.print(table)
+    rate = statistics.median(found.run_rates)
+    console.print(f"the run meanwhile: {rate:,.0f} requests/s (median of {len(found.run_rates)})", highlight=False)
+
+
+def _percentile(took: Sequence[float]) -> float:
+    return statistics.quantiles(took, n=100, method="inclusive")[98]
+
+
+@click.command()
+@click.option("--learners", type=click.IntRange(500), default=6_000, show_default=True, help="How many a round.")
+@click.option("--clicks", type=click.IntRange(10), default=100, show_default=True, help="Lone clicks of each kind.")
+@click.option("--rounds", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--bulk-group-size", type=click.IntRange(1), multiple=True, default=(10,), show_default=True)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests of the run in a second at most.")
+@click.option("--apart", is_flag=True, help="Half of the workers take clicks alone, the others runs alone (-Q).")
+@click.option("--use-stack", is_flag=True, help="Use the servers of `make stack` instead of servers of this run's own.")
+def main(
+    learners: int,
+    clicks: int,
+    rounds: int,
+    workers: int,
+    bulk_group_size: tuple[int, ...],
+    rate: float | None,
+    apart: bool,
+    use_stack: bool,
+) -> None:
+    """Measure what a bulk run costs a click, and what it gets done meanwhile."""
+    console, random = Console(), Random(1)
+    keyspace = unique("bench").replace("-", "_")
+    with bench_servers(use_stack=use_stack) as (stack, logs):
+        create_keyspace(HOST, stack.ports.cassandra, keyspace, AggregateLayout.USER_IN_PARTITION)
+        try:
+            with closing(RelationSets(HOST, stack.ports.redis, 10)) as relations:
+                workload = Workload(Shape(learners=learners), stack.ports.cassandra, keyspace, relations, random)
+                for size in bulk_group_size:
+                    settings = {"BULK_GROUP_SIZE": str(size)}
+                    setting = Setting(workers, 25, 4)
+                    with new_installation(stack, keyspace, logs, setting, settings=settings) as installation:
+                        if apart:
+                            _part(installation)
+                        product = Product(installation.start(), stack)
+                        product.run(workload.add_round().shuffled(random)[:_WARM_UP])
+                        found = measure(product, stack, workload, random, clicks=clicks, rounds=rounds, rate=rate)
+                        how = ", half of them for the run alone" if apart else ""
+                        show(console, found, f"{workers} workers of 4 threads{how}; {size} requests of the run a task")
+        finally:
+            drop_keyspace(HOST, stack.ports.cassandra, keyspace)
+
+
+if __name__ == "__main__":
+    main()

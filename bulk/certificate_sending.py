@@ -1,0 +1,94 @@
+"""Asks for certificates that completed enrolments lack, with the one event that asks for one (docs/bulk.md)."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from bulk.file_slices import Judge
+from bulk.model import Found, Reason, Selection
+from reconciliation.errors import ReconciliationError
+from reconciliation.events import certificate_event, completion_mid
+from reconciliation.model import Completion, EnrolmentKey, OutgoingEvent
+
+#: How many events are confirmed by Kafka before the next ones leave.
+_PORTION = 200
+
+
+class Publisher(Protocol):
+    """Sends events to Kafka: `reconciliation.publisher.EventPublisher`."""
+
+    def publish(self, events: Sequence[OutgoingEvent]) -> list[ReconciliationError | None]:
+        """Send events and wait for Kafka's word on each."""
+
+
+class Memory(Protocol):
+    """Remembers what was sent since the run's last checkpoint."""
+
+    def sent_since(self) -> Collection[str]:
+        """Give the mids of the events that were sent."""
+
+    def note_sent(self, mids: Collection[str]) -> None:
+        """Remember them."""
+
+
+class CertificateSender:
+    """Sends certificate events of one run.
+
+    Args:
+        judge: looks at each enrolment once more before its event leaves.
+        publisher: the way to Kafka.
+        topic: where certificates are asked for.
+        memory: what keeps a run that was killed from sending again what had left.
+        reissue: what the events ask for.
+        now_ms: the clock, in ms since 1970.
+
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        publisher: Publisher,
+        topic: str,
+        memory: Memory,
+        *,
+        reissue: bool,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._judge = judge
+        self._publisher = publisher
+        self._topic = topic
+        self._memory = memory
+        self._reissue = reissue
+        self._now_ms = now_ms
+        self.sent = 0
+
+    def send(self, enrolments: Sequence[EnrolmentKey], selection: Selection, is_stopped: Callable[[], bool]) -> bool:
+        """Send an event for each of these that still lacks its certificate; says False where it was stopped before.
+
+        The completion has been in the row since it was found, so no event comes before it. Raises the
+        ReconciliationError that says why Kafka did not confirm one, and as the judge does.
+        """
+        wanted = replace(selection, stuck=False, missing_certificates=True)
+        sent = set(self._memory.sent_since()) if enrolments else set()
+        for start in range(0, len(enrolments), _PORTION):
+            if is_stopped():
+                return False
+            judgements = self._judge.judge(enrolments[start : start + _PORTION], wanted)
+            completions = [
+                Completion(it.enrolment, it.completed_on_ms)
+                for it in judgements
+                if isinstance(it, Found) and Reason.NO_CERTIFICATE in it.reasons and it.completed_on_ms is not None
+            ]
+            self._send([it for it in completions if completion_mid(it) not in sent])
+        return True
+
+    def _send(self, completions: Sequence[Completion]) -> None:
+        events = [certificate_event(it, self._topic, self._now_ms(), reissue=self._reissue) for it in completions]
+        reports = self._publisher.publish(events)
+        confirmed = [completion_mid(it) for it, report in zip(completions, reports, strict=True) if report is None]
+        if confirmed:
+            self._memory.note_sent(confirmed)
+            self.sent += len(confirmed)
+        for report in reports:
+            if report is not None:
+                raise report

@@ -1,0 +1,92 @@
+"""Drives one run: what a look finds is submitted slice by slice, each followed by a checkpoint (docs/bulk.md)."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bulk.certificate_sending import CertificateSender
+from bulk.model import Reason, Selection, Slice
+from bulk.runs import DrivenRun
+from bulk.sent_memory import SentMemory
+from bulk.tally import Tally
+from reconciliation.model import EnrolmentKey
+
+
+class Submitting(Protocol):
+    """Submits enrolments and waits for their end: `bulk.submission.Submission`."""
+
+    def submit(self, enrolments: Sequence[EnrolmentKey]) -> bool:
+        """Have all of these accepted and sent; says False where it was interrupted before."""
+
+    def wait_for_end(self) -> bool:
+        """Wait until none of the run's requests is open; says False where it was interrupted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What sends the certificate events of a run, and what remembers them until the next checkpoint."""
+
+    sender: CertificateSender
+    memory: SentMemory
+
+
+class Drive:
+    """One run under way.
+
+    Args:
+        driven: its record, which this process drives.
+        submission: where what needs a reconciliation goes.
+        certificates: where what needs only its certificate event goes; None where none are looked for.
+        selection: what the run is for.
+        is_stopped: says whether an operator wants it to end.
+        observe: is told of each slice once it is dealt with.
+
+    """
+
+    def __init__(
+        self,
+        driven: DrivenRun,
+        submission: Submitting,
+        certificates: Certificates | None,
+        selection: Selection,
+        is_stopped: Callable[[], bool],
+        observe: Callable[[Slice], object],
+    ) -> None:
+        self._driven = driven
+        self._submission = submission
+        self._certificates = certificates
+        self._selection = selection
+        self._is_stopped = is_stopped
+        self._observe = observe
+        self.tally = Tally()
+
+    def go(self, slices: Iterable[Slice]) -> bool:
+        """Deal with all slices and wait for the end of what they led to; says False where it was stopped before.
+
+        A slice that was dealt with is behind the checkpoint; one that was not is looked through again on the next go,
+        where the ledger knows what is still open of it. Raises as the parts do.
+        """
+        for part in slices:
+            if not self._deal_with(part):
+                return False
+        return not self._is_stopped() and self._submission.wait_for_end()
+
+    def _deal_with(self, part: Slice) -> bool:
+        stuck = [it.enrolment for it in part.found if it.reasons != (Reason.NO_CERTIFICATE,)]
+        if not self._submission.submit(stuck):
+            return False
+        if self._certificates is not None:
+            lacking = [it.enrolment for it in part.found if Reason.NO_CERTIFICATE in it.reasons]
+            if not self._certificates.sender.send(lacking, self._selection, self._is_stopped):
+                return False
+        run = self._driven.run
+        self._driven.save(
+            checkpoint=part.tokens.until,
+            looked_at=run.looked_at + part.looked_at,
+            found=run.found + len(part.found),
+        )
+        if self._certificates is not None:
+            self._certificates.memory.forget()
+        self.tally.add(part)
+        self._observe(part)
+        return True

@@ -1,0 +1,189 @@
+"""What `bulk` does once it is known what is asked for: look, ask, run, look again, and say how it ended."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from bulk.means import Means, open_means
+from bulk.order import Order, decode_order
+from bulk.runs import DrivenRun, RunState
+from bulk.tally import Tally
+from commands.bulk_looking import Asked, Looking, ReportFile, count
+from commands.bulk_output import counts_text, print_before_and_after, print_tally, say_selection
+from commands.bulk_progress import BulkProgress
+from commands.bulk_running import Done, Running, begin, resume
+from commands.endings import NotDone, ServerAway
+from commands.enrolment_file import EnrolmentFile
+from commands.interruption import Interruption
+from commands.terminal import console, print_json
+from reconciliation.errors import ScanFailed
+from reconciliation.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How the command was called, but for what is to be done."""
+
+    settings: Settings
+    file: EnrolmentFile | None
+    report: Path | None
+    recount: bool
+    as_json: bool
+
+    @property
+    def total(self) -> int | None:
+        """How many enrolments the file has, None where there is none."""
+        return None if self.file is None else self.file.total
+
+    def looking(self, order: Order, shown: BulkProgress) -> Looking:
+        """Give what finds the enrolments of an order."""
+        return Looking(self.settings, order, None if self.file is None else self.file.enrolments, shown.say)
+
+
+def dry_run(call: Call, order: Order) -> None:
+    """Say what a run would do. Raises NotDone where an operator interrupts it, ServerAway and SettingsError."""
+    tally, is_whole = _look(call, order, "looking", call.report)
+    if call.as_json:
+        print_json({"selection": say_selection(order), "applied": False, "before": tally.as_document()})
+    else:
+        print_tally(tally, order)
+    if not is_whole:
+        raise NotDone("interrupted: these are the counts so far, and nothing was changed")
+    if tally.found and not call.as_json:
+        click.echo("nothing was changed; --apply does it")
+
+
+def carry_out(call: Call, order: Order, *, yes: bool) -> None:
+    """Have an order done, after showing the counts and asking unless `yes`. Raises as `dry_run` does."""
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("--apply asks before it begins, and there is no terminal to ask on: give --yes as well")
+    before: Tally | None = None
+    if order.is_plain or not yes:
+        before, is_whole = _look(call, order, "looking", call.report)
+        if not call.as_json:
+            print_tally(before, order)
+        if not is_whole:
+            raise NotDone("interrupted: nothing was changed")
+        if not before.found:
+            click.echo("nothing to do", err=call.as_json)
+            return
+        if not yes and not click.confirm(f"Have these {before.found:,} done?", err=call.as_json):
+            raise NotDone("nothing was done")
+    # what was looked through before has its report already
+    path = None if before else call.report
+
+    with Interruption() as interruption, open_means(call.settings) as means:
+        driven = begin(means, order)
+        done = _driven(call, order, means, driven, interruption, ReportFile.none_or_at(path))
+    _end(call, order, done, before or done.tally)
+
+
+def go_on(call: Call, run_id: str) -> None:
+    """Go on with a run that did not come to its end. Raises as `dry_run` does."""
+    with Interruption() as interruption, open_means(call.settings) as means:
+        driven = resume(means, run_id)
+        order = _order_of(driven, call)
+        if driven.was_other_life:
+            click.echo(
+                "the ledger has lost its data since this run was left: what was accepted last may be lost. Once this "
+                "run is through, begin another over the same selection: it finds what is missing",
+                err=True,
+            )
+        report = ReportFile.none_or_at(call.report, goes_on=True)
+        done = _driven(call, order, means, driven, interruption, report)
+    _end(call, order, done, None)
+
+
+def _driven(
+    call: Call, order: Order, means: Means, driven: DrivenRun, interruption: Interruption, report: ReportFile
+) -> Done:
+    with (
+        report,
+        _scan_told(),
+        BulkProgress("applying", call.total) as shown,
+        call.looking(order, shown) as looking,
+    ):
+        shown.say(f"run {driven.run.run_id}: {say_selection(order)}")
+        return Running(call.settings, means, order, looking, interruption, shown, report).go(driven)
+
+
+@contextmanager
+def _scan_told() -> Iterator[None]:
+    try:
+        yield
+    except ScanFailed as error:
+        raise ServerAway(f"looking for enrolments stopped: {error}") from error
+
+
+def _order_of(driven: DrivenRun, call: Call) -> Order:
+    """Read what a run was begun for; its file has to be given again and be the same."""
+    try:
+        order = decode_order(driven.run.selection, driven.run.options)
+    except ValueError as error:
+        raise _let_go(driven, f"run {driven.run.run_id} can't be resumed: {error}") from error
+    if order.file is not None and call.file is None:
+        raise _let_go(driven, f"run {driven.run.run_id} is for the file {order.file.name}: give --file with it")
+    if order.file is None and call.file is not None:
+        raise _let_go(driven, f"run {driven.run.run_id} is for no file: leave --file out")
+    if order.file is not None and call.file is not None and call.file.sha256() != order.file.sha256:
+        raise _let_go(
+            driven, f"run {driven.run.run_id} is for the file {order.file.name} as it was: what --file names differs"
+        )
+    return order
+
+
+def _let_go(driven: DrivenRun, why: str) -> NotDone:
+    run = driven.run
+    driven.end(run.state, run.ended_ms or run.started_ms, run.reason)
+    return NotDone(why)
+
+
+def _look(call: Call, order: Order, title: str, path: Path | None) -> tuple[Tally, bool]:
+    """Look through everything once, and count; says whether it came to its end."""
+    with (
+        Interruption() as interruption,
+        ReportFile.none_or_at(path) as report,
+        _scan_told(),
+        BulkProgress(title, call.total) as shown,
+        call.looking(order, shown) as looking,
+    ):
+        tally = count(looking.differences(Asked(interruption)), (report.add, shown.slice_done))
+        return tally, not interruption.is_asked
+
+
+def _end(call: Call, order: Order, done: Done, before: Tally | None) -> None:
+    """Tell how a run ended, with what is wrong now beside what was."""
+    is_finished = done.state is RunState.FINISHED
+    after: Tally | None = None
+    if is_finished and call.recount:
+        again, is_whole = _look(call, order, "looking again", None)
+        after = again if is_whole else None
+    if call.as_json:
+        print_json(
+            {
+                "run": done.run_id,
+                "selection": say_selection(order),
+                "applied": True,
+                "state": done.state.value,
+                "submitted": done.counts.submitted,
+                "collapsed": done.counts.collapsed,
+                "settled": done.counts.settled,
+                "open": done.counts.open,
+                "given_up": done.counts.given_up,
+                "certificates": done.certificates,
+                "before": None if before is None else before.as_document(),
+                "after": None if after is None else after.as_document(),
+            }
+        )
+    else:
+        if after is not None:
+            print_before_and_after(before or done.tally, after)
+        console().print(f"run {done.run_id} {done.state.value}: {counts_text(done.counts, done.certificates)}")
+    if not is_finished:
+        raise NotDone(f"interrupted; `enrolment-reconciliation bulk --resume {done.run_id}` goes on")
+    if done.counts.given_up:
+        raise NotDone(f"{done.counts.given_up} of its requests were given up")

@@ -1,0 +1,146 @@
+"""Looks for a bulk run's enrolments, from the tables or from a file, and counts them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import click
+
+from bulk.file_slices import file_slices
+from bulk.model import Found, Reason, Selection, Slice, Unjudged
+from bulk.options import ScanOptions
+from bulk.order import Order
+from bulk.report import Report, report_form
+from bulk.scan import Scan, Stop
+from bulk.tally import Tally
+from commands.interruption import Interruption
+from reconciliation.model import EnrolmentKey
+from reconciliation.settings import Settings
+
+#: Gives a file's enrolments from its first line on, as often as it is called; None where there is no file.
+Enrolments = Callable[[], Iterator[EnrolmentKey]] | None
+
+
+class Asked:
+    """Tells a scan that it is to end, and keeps a run alive meanwhile: it is asked several times a second."""
+
+    def __init__(self, interruption: Interruption, keep: Callable[[], object] = lambda: None) -> None:
+        self._interruption = interruption
+        self._keep = keep
+
+    def is_set(self) -> bool:
+        """Whether to end."""
+        self._keep()
+        return self._interruption.is_asked
+
+
+class Looking:
+    """Finds what an order is for. Use it as a context.
+
+    Args:
+        settings: those that bridges and workers have.
+        order: what is asked for.
+        enrolments: those of the order's file.
+        say: takes a sentence for people when something is waited for.
+
+    """
+
+    def __init__(self, settings: Settings, order: Order, enrolments: Enrolments, say: Callable[[str], object]) -> None:
+        options = ScanOptions(
+            processes=order.processes,
+            most_per_second=order.scan_rate,
+            aggregates=order.aggregates,
+            certificate_older_than_ms=round(order.older_than * 1000),
+        )
+        self.scan = Scan(settings, options, say)
+        self._order = order
+        self._enrolments = enrolments
+
+    def __enter__(self) -> Self:
+        self.scan.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.scan.__exit__(kind, error, trace)
+
+    def slices(self, start_after: int | None, stop: Stop) -> Iterator[Slice]:
+        """Give what a run takes, slice by slice."""
+        selection = self._order.selection
+        if self._enrolments is None:
+            return self.scan.slices(selection, start_after, stop)
+        return _until(stop, file_slices(self.scan, self._enrolments(), selection, start_after))
+
+    def differences(self, stop: Stop) -> Iterator[Slice]:
+        """Give what a run would take, each with what would change; an order for everybody names those too."""
+        if not self._order.is_plain:
+            return self.slices(None, stop)
+        stuck = replace(self._order.selection, stuck=True)
+        return (_compared(self.scan, part, stuck) for part in self.slices(None, stop))
+
+
+def count(slices: Iterable[Slice], observe: Iterable[Callable[[Slice], object]]) -> Tally:
+    """Count what slices hold, and show each to all observers."""
+    tally = Tally()
+    for part in slices:
+        tally.add(part)
+        for see in observe:
+            see(part)
+    return tally
+
+
+@dataclass(slots=True)
+class ReportFile:
+    """A report that is written while slices come; without a path it takes them and writes nothing."""
+
+    path: Path | None
+    _opened: ExitStack
+    _report: Report | None = None
+
+    @classmethod
+    def none_or_at(cls, path: Path | None, *, goes_on: bool = False) -> "ReportFile":
+        """Open the report; `goes_on` adds to one that is there. Raises click's error where it can't be written."""
+        made = cls(path, ExitStack())
+        if path is None:
+            return made
+        try:
+            is_new = not (goes_on and path.exists() and path.stat().st_size)
+            stream = made._opened.enter_context(path.open("w" if is_new else "a", encoding="utf-8", newline=""))
+        except OSError as error:
+            raise click.BadParameter(f"{error.strerror}: {path}", param_hint="--report") from error
+        made._report = Report(stream, report_form(path.name), is_new=is_new)
+        return made
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def add(self, part: Slice) -> None:
+        """Write a slice down."""
+        if self._report is not None:
+            self._report.add((*part.found, *part.unjudged))
+
+
+def _compared(scan: Scan, part: Slice, selection: Selection) -> Slice:
+    """Say of everybody in a slice what would change."""
+    judgements = scan.judge([it.enrolment for it in part.found], selection)
+    found = []
+    for it, judgement in zip(part.found, judgements, strict=True):
+        changed = judgement if isinstance(judgement, Found) else None
+        reasons = (Reason.SELECTED, *(changed.reasons if changed else ()))
+        found.append(Found(it.enrolment, reasons, changed.changes if changed else (), it.completed_on_ms))
+    unjudged = tuple(it for it in judgements if isinstance(it, Unjudged))
+    return replace(part, found=tuple(found), unjudged=(*part.unjudged, *unjudged))
+
+
+def _until(stop: Stop, slices: Iterator[Slice]) -> Iterator[Slice]:
+    while not stop.is_set() and (part := next(slices, None)) is not None:
+        yield part

@@ -1,0 +1,33 @@
+-- Shared by every script too, for accept.lua: what an entry that is there means for a request that comes.
+
+-- A request that may have been answered before is judged by when it was first asked.
+local function mark_repeated(entry, requested)
+  local first = tonumber(redis.call('HGET', entry, 'requested'))
+  redis.call('HSET', entry, 'repeated', 1, 'requested', math.min(first, requested))
+end
+
+-- Joining an entry means sharing its end, so none may join one that is given up already or that may be the next.
+local function takes_more(entry)
+  local seen = redis.call('HMGET', entry, 'crashes', 'failure', 'isolated')
+  return seen[1] == '0' and not seen[2] and seen[3] ~= '1'
+end
+
+-- The generation that is sent again where a bridge died, or could not send; 0 where an attempt has touched the entry.
+local function to_send(entry)
+  local seen = redis.call('HMGET', entry, 'state', 'generation', 'attempts', 'waits', 'alone', 'shelf')
+  local fresh = seen[1] == 'waiting' and seen[3] == '0' and seen[4] == '0' and seen[5] == '0' and not seen[6]
+  return fresh and tonumber(seen[2]) or 0
+end
+
+-- A click joins what waits in a run's lane, and must not wait there: the entry leaves it. The message that lies behind
+-- all clicks is stale by that. One that waits for its time keeps it; one that is to go alone, or whose course was
+-- paused meanwhile, is the sweep's to send or to put onto its shelf. Gives the generation to send now, or 0.
+local function promote(id, entry, enrolment, wait)
+  redis.call('HDEL', entry, 'lane')
+  redis.call('HSET', entry, 'promoted', 1)
+  local seen = redis.call('HMGET', entry, 'sweeps', 'alone', 'shelf')
+  if seen[3] or seen[1] == '0' then return 0 end
+  local is_the_sweep_s = seen[2] == '1' or paused_by(enrolment)
+  redis.call('ZADD', due, is_the_sweep_s and now or now + wait, id)
+  return is_the_sweep_s and 0 or redis.call('HINCRBY', entry, 'generation', 1)
+end

@@ -1,0 +1,216 @@
+"""Scans while processes are killed, servers are away and rows move: they stay exact, and no wait is endless."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bulk.model import Found, Slice, TokenRange
+from bulk.options import ScanOptions
+from bulk.reader_process import Assignment, Done, Look, RangeReader, Spill, open_reader
+from bulk.ring import FIRST, LAST
+from bulk.scan import Scan
+from devstack.ports import HOST, Ports
+from devstack.schema import AggregateLayout
+from devstack.stack import Stack
+from reconciliation.errors import ScanFailed, SettingsError
+from reconciliation.model import EnrolmentKey
+from reconciliation.settings import load_settings
+from tests.bulk.cases import AGGREGATE, CONSUMPTION, ENROLMENT, STUCK, found_of, tables, write
+from tests.bulk.conftest import Filled, OpenScan
+from tests.bulk.test_scan import NEVER, assert_whole
+from tests.conftest import MakeKeyspace
+from tests.support.relations import RelationSets, course_of_units
+from tests.support.waiting import wait_until
+
+WHOLE = TokenRange(FIRST, LAST)
+
+
+def test_a_reader_that_is_killed_is_replaced(filled: Filled, open_scan: OpenScan, told: list[str]) -> None:
+    slices: list[Slice] = []
+    with open_scan(filled, slice_size=7) as scan:
+        for looked in scan.slices(STUCK, None, NEVER):
+            slices.append(looked)
+            if len(slices) == 3:
+                victim = scan.pids()[0]
+                os.kill(victim, signal.SIGKILL)
+    assert_whole(slices)
+    assert found_of(slices) == filled.expected
+    assert told == ["a reader process was lost (it ended with exit code -9): another goes on in its place"]
+    assert victim not in scan.pids()
+
+
+def test_readers_that_are_killed_while_aggregates_are_spilled_lose_nothing(
+    filled: Filled, open_scan: OpenScan, told: list[str]
+) -> None:
+    with open_scan(filled) as scan, killing(scan, 2):
+        slices = list(scan.slices(STUCK, None, NEVER))
+    assert found_of(slices) == filled.expected
+    assert len(told) == 2
+
+
+def test_readers_that_are_killed_again_and_again_end_the_scan(filled: Filled, open_scan: OpenScan) -> None:
+    with open_scan(filled) as scan, killing(scan, 1000), pytest.raises(ScanFailed, match="reader processes were lost"):
+        list(scan.slices(STUCK, None, NEVER))
+    assert scan.pids() == []
+
+
+@contextmanager
+def killing(scan: Scan, most: int) -> Iterator[None]:
+    """Kill readers as they appear, each once, until the block ends."""
+    end = threading.Event()
+
+    def run() -> None:
+        killed: set[int] = set()
+        while not end.wait(0.01) and len(killed) < most:
+            for pid in scan.pids():
+                if pid not in killed and len(killed) < most:
+                    killed.add(pid)
+                    os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+def test_cassandra_that_is_away_for_some_seconds_is_waited_for(
+    filled: Filled, open_scan: OpenScan, stack: Stack, told: list[str]
+) -> None:
+    cassandra = stack.server("cassandra")
+    slices: list[Slice] = []
+    with open_scan(filled, {"LMS_CASSANDRA_TIMEOUT": "2"}, slice_size=7) as scan:
+        for looked in scan.slices(STUCK, None, NEVER):
+            slices.append(looked)
+            if len(slices) == 3:
+                cassandra.stop()
+                # not by what was told: that comes only where somebody listens
+                threading.Timer(6.0, cassandra.resume).start()
+    assert_whole(slices)
+    assert found_of(slices) == filled.expected
+    assert any("waiting for Cassandra: user_" in text and "between the tokens" in text for text in told), told
+
+
+def test_cassandra_that_stays_away_is_told_with_range_and_setting(
+    filled: Filled, open_scan: OpenScan, stack: Stack
+) -> None:
+    cassandra = stack.server("cassandra")
+    try:
+        with open_scan(filled, {"LMS_CASSANDRA_TIMEOUT": "1"}, slice_size=7, patience=2.0) as scan:
+            slices = scan.slices(STUCK, None, NEVER)
+            next(slices)
+            cassandra.stop()
+            expected = r"between the tokens -?\d+ and -?\d+ .*LMS_CASSANDRA_TIMEOUT.* for 2 s"
+            with pytest.raises(ScanFailed, match=expected):
+                list(slices)
+    finally:
+        cassandra.resume()
+    wait_until("Cassandra answers again", cassandra.answers)
+
+
+def test_a_table_that_is_not_there_is_told_at_once(filled: Filled, open_scan: OpenScan) -> None:
+    wrong = {"LMS_CASSANDRA_USER_ENROLMENTS_TABLE": "no_such_table"}
+    with pytest.raises(SettingsError, match="no_such_table"), open_scan(filled, wrong):
+        pass
+
+
+def test_a_folder_that_is_not_there_is_named(filled: Filled, open_scan: OpenScan) -> None:
+    with open_scan(filled, folder="/no/such/folder") as scan, pytest.raises(ScanFailed, match=r"/no/such.*TMPDIR"):
+        next(scan.slices(STUCK, None, NEVER))
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A learner whose rows are as they should be, tables of their own, and a reader in this very process."""
+
+    key: EnrolmentKey
+    settings: dict[str, str]
+    keyspace: str
+    folder: Path
+
+    @contextmanager
+    def reader(self) -> Iterator[RangeReader]:
+        assignment = Assignment(
+            settings=load_settings(self.settings),
+            options=ScanOptions(),
+            selection=STUCK,
+            most_per_second=None,
+            secret=b"s" * 32,
+            folder=self.folder,
+            parts=64,
+            start_after=None,
+        )
+        with open_reader(assignment, lambda _: None, lambda _: None) as opened:
+            yield opened
+
+
+@pytest.fixture
+def moving(ports: Ports, make_keyspace: MakeKeyspace, tmp_path: Path) -> Callable[[], Moving]:
+    def make() -> Moving:
+        keyspace = make_keyspace(AggregateLayout.USER_IN_PARTITION)
+        key = EnrolmentKey("a-learner", f"do_{keyspace}", "batch")
+        unit = f"{key.course_id}_unit"
+        with closing(RelationSets(HOST, ports.redis, 11)) as relations, tables(ports, keyspace) as connected:
+            relations.fill(course_of_units(key.course_id, {unit: {"a", "b"}}))
+            ids = (key.user_id, key.course_id, key.batch_id)
+            write(connected, ENROLMENT, [(*ids, 1, None, 1, {"a": 2, "b": 1}, True)])
+            write(connected, CONSUMPTION, [(*ids, "a", 2), (*ids, "b", 1)])
+            for activity in (key.course_id, unit):
+                write(connected, AGGREGATE, [({"completedCount": 1.0}, "Course", activity, key.user_id, "cb:batch")])
+        settings = {
+            "LMS_CASSANDRA_PORT": str(ports.cassandra),
+            "LMS_CASSANDRA_KEYSPACE": keyspace,
+            "REDIS_PORT": str(ports.redis),
+            "REDIS_DATABASE_RELATIONCACHE_ID": "11",
+        }
+        return Moving(key, settings, keyspace, tmp_path)
+
+    return make
+
+
+def test_what_only_moved_during_the_scan_is_not_found(moving: Callable[[], Moving], ports: Ports) -> None:
+    where = moving()
+    ids = (where.key.user_id, where.key.course_id, where.key.batch_id)
+    with where.reader() as reader:
+        (spilled,) = reader.answers(Spill(WHOLE, "counts"))
+        assert isinstance(spilled, Done)
+        # the learner completes, and everything about it is written, after the aggregates were read
+        with tables(ports, where.keyspace) as connected:
+            write(connected, CONSUMPTION, [(*ids, "b", 2)])
+            write(connected, ENROLMENT, [(*ids, 2, 1_700_000_000_000, 2, {"a": 2, "b": 2}, True)])
+            for activity in (where.key.course_id, f"{where.key.course_id}_unit"):
+                count = {"completedCount": 2.0}
+                write(connected, AGGREGATE, [(count, "Course", activity, where.key.user_id, "cb:batch")])
+        looked, done = reader.answers(Look(WHOLE, spilled.files))
+    assert looked == Slice(WHOLE, 1, (), ())
+    assert done == Done()
+
+
+def test_what_is_stuck_is_told_as_it_is_when_it_is_given_out(moving: Callable[[], Moving], ports: Ports) -> None:
+    where = moving()
+    with tables(ports, where.keyspace) as connected:
+        write(connected, CONSUMPTION, [(where.key.user_id, where.key.course_id, where.key.batch_id, "b", 2)])
+    with where.reader() as reader:
+        (spilled,) = reader.answers(Spill(WHOLE, "counts"))
+        assert isinstance(spilled, Done)
+        looked, _ = reader.answers(Look(WHOLE, spilled.files))
+    assert isinstance(looked, Slice)
+    (found,) = looked.found
+    assert isinstance(found, Found)
+    assert [
+        (it.cell.value, it.activity_id, it.before, it.after) for it in found.changes if it.cell != "completedon"
+    ] == [
+        ("status", "", 1, 2),
+        ("progress", "", 1, 2),
+        ("contentstatus", "", {"a": 2, "b": 1}, {"a": 2, "b": 2}),
+        ("completedCount", where.key.course_id, 1.0, 2.0),
+        ("completedCount", f"{where.key.course_id}_unit", 1.0, 2.0),
+    ]

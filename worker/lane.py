@@ -1,0 +1,69 @@
+"""Which queue a worker asks next where its broker is Redis: clicks first, and bulk runs on few of its threads alone.
+
+A run's tasks on all threads would leave a click none, and a small share of the interpreter when one is free. kombu asks
+for one message of several queues at a time (kombu/transport/redis.py, Channel._brpop_start), in an order that an object
+like this one gives it (kombu/utils/scheduling.py, round_robin_cycle). RabbitMQ hands messages out by itself: there is
+none of this.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+#: How long a question to Redis waits for a message while a run is worked on, in seconds. The runs' queue is left out of
+#: it while their threads are busy, and can be asked only with the next.
+SHORT_WAIT = 0.05
+#: After so many questions in a row without a run's message in hand they wait as long as they did.
+_QUIET = 40
+
+
+class ClicksFirst:
+    """Gives the queues in the order of their names, clicks first, and leaves the runs' out while it has enough of them.
+
+    All calls come from Celery's consuming thread.
+
+    Args:
+        channel: kombu's of Redis, whose questions these are.
+        bulk_queue: the runs' queue.
+        most: how many of its messages may be in hand at once.
+
+    """
+
+    def __init__(self, channel: Any, bulk_queue: str, most: int) -> None:
+        self._channel = channel
+        self._bulk_queue = bulk_queue
+        self._most = most
+        self._usual_wait = channel.brpop_timeout
+        self._quiet = 0
+        self._queues: list[str] = sorted(channel.active_queues)
+
+    def update(self, queues: Iterable[str]) -> None:
+        """Take over which queues are consumed from."""
+        self._queues = sorted(queues)
+
+    def consume(self, count: int) -> list[str]:
+        """Give the queues to ask now, at most `count` of them."""
+        in_hand = self._in_hand()
+        self._quiet = 0 if in_hand else self._quiet + 1
+        if self._quiet == _QUIET:
+            self._channel.brpop_timeout = self._usual_wait
+        if in_hand < self._most or self._queues == [self._bulk_queue]:
+            return self._queues[:count]
+        return [queue for queue in self._queues if queue != self._bulk_queue]
+
+    def rotate(self, last_used: str) -> str:
+        """Leave the order as it is."""
+        return last_used
+
+    def took(self, queue: object) -> None:
+        """Note that a message of this queue has come, before the next question is put."""
+        if queue == self._bulk_queue:
+            self._channel.brpop_timeout = SHORT_WAIT
+
+    def _in_hand(self) -> int:
+        """Count the runs' messages that are not acknowledged yet; other threads only mark what they acknowledge."""
+        qos = self._channel.qos
+        return sum(
+            message.delivery_info.get("routing_key") == self._bulk_queue
+            for tag, message in qos._delivered.items()  # noqa: SLF001 - what kombu's own bound on them counts (can_consume)
+            if tag not in qos._dirty  # noqa: SLF001 - as above
+        )
