@@ -73,30 +73,14 @@ def differences(
     Raises ReconciliationError where it could not be answered: RelationsMissing, or what kept the search service from
     being asked.
     """
-    attempt = Attempt("judged", enrolment, requested_ms=now_us // 1000)
+    attempt = Attempt("judged", enrolment, requested_ms=now_us // 1000, repairing=True)
     plan = course.plan(attempt, look, rules, stamp_us=now_us, now_ms=now_us // 1000)
     if counts_of is None:
         plan, counts = replace(plan, aggregates=()), {}
     else:
         counts = dict(counts_of(enrolment, [write.activity_id for write in plan.aggregates]))
     before = TableState(cells, counts)
-    found = changes(before, after_plan(before, plan))
-    if _lacks_completed_on(enrolment, look, cells, plan, course.relations, rules):
-        found = (Change(Cell.COMPLETED_ON, None, now_us // 1000), *found)
-    return found
-
-
-def _lacks_completed_on(
-    enrolment: EnrolmentKey, look: Look, cells: EnrolmentCells, plan: Plan, relations: CourseRelations, rules: Rules
-) -> bool:
-    """Say whether this is a completion without its time, which an ordinary request leaves alone and a repair mends."""
-    if cells.status != COMPLETED or cells.completed_on_ms is not None or not look.consumption:
-        return False
-    if plan.enrolment is not None:
-        # the plan mends it by itself
-        return False
-    required = required_nodes(enrolment.course_id, relations, optional_enabled=rules.optional_nodes_enabled)
-    return required is not None and completed_count(required, look.consumption) >= len(required)
+    return changes(before, after_plan(before, plan))
 
 
 def reasons_of(found: Collection[Change]) -> tuple[Reason, ...]:

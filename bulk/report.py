@@ -47,7 +47,8 @@ class Report:
         self._stream = stream
         self._write: Callable[[Found | Unjudged], None] = self._json
         if form is ReportForm.CSV:
-            self._csv = csv.writer(stream, lineterminator="\n")
+            # both of a line's possible ends are in it, so that an id that holds one is quoted
+            self._csv = csv.writer(stream, lineterminator="\r\n")
             if is_new:
                 self._csv.writerow(COLUMNS)
             self._write = self._row

@@ -92,4 +92,5 @@ def test_queues_are_durable_and_on_rabbitmq_quorum_queues(
         check=True,
     )
     name = "prod-enrolment-reconciliation-group"
-    assert json.loads(told.stdout) == [{name: [True, name, name, arguments]}, *exchanges]
+    queues = {each: [True, each, each, arguments] for each in (name, f"{name}-bulk")}
+    assert json.loads(told.stdout) == [queues, *exchanges]
