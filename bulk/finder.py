@@ -15,13 +15,11 @@ from reconciliation.model import (
     IN_PROGRESS,
     Attempt,
     Consumption,
-    CourseRelations,
     EnrolmentKey,
     EnrolmentRow,
     Look,
-    Plan,
 )
-from reconciliation.progress import Rules, completed_count, required_nodes
+from reconciliation.progress import Rules
 
 #: Gives the completedCount of those of these activities' aggregate rows that have one, by activity id.
 CountsOf = Callable[[EnrolmentKey, Collection[str]], Mapping[str, float]]

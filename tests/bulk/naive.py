@@ -78,7 +78,13 @@ def reasons(case: Case) -> set[str] | None:
         if row["progress"] != after["progress"] or (row["contentstatus"] or {}) != after["contentstatus"]:
             found.add(PROGRESS)
     elif row["status"] == 2 and row["completedon"] is None and _is_complete(case):
+        # a repair writes the whole completion
         found.add(NO_COMPLETED_ON)
+        statuses = {it["contentid"]: 1 if it["status"] is None else it["status"] for it in case["consumption"]}
+        if row["progress"] != _done(_needed(case, case["course"]) or set(), statuses):
+            found.add(PROGRESS)
+        if (row["contentstatus"] or {}) != statuses:
+            found.add(PROGRESS)
     for activity, count in expected["aggregates"].items():
         if case["counts"].get(activity) != count:
             found.add(AGGREGATES)

@@ -85,7 +85,7 @@ def test_the_made_cases_have_every_reason_and_none() -> None:
 
 
 def test_a_completion_without_its_time_is_a_change() -> None:
-    cells = EnrolmentCells(2, None, 0, None)
+    cells = EnrolmentCells(2, None, 2, {"a": 2, "b": 2})
     look = look_of(cells, [("a", 2), ("b", 2)])
     changed = differences(KEY, look, cells, COURSE, Rules(), counts_of=None, now_us=NOW_US)
     assert changed == (Change(Cell.COMPLETED_ON, None, NOW_US // 1000),)
