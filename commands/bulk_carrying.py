@@ -15,7 +15,7 @@ from bulk.tally import Tally
 from commands.bulk_looking import Asked, Looking, ReportFile, count
 from commands.bulk_output import counts_text, print_before_and_after, print_tally, say_selection
 from commands.bulk_progress import BulkProgress
-from commands.bulk_running import Done, Running, begin, resume
+from commands.bulk_running import Done, Running, begin, noted, resume
 from commands.endings import NotDone, ServerAway
 from commands.enrolment_file import EnrolmentFile
 from commands.interruption import Interruption
@@ -69,22 +69,29 @@ def carry_out(call: Call, order: Order, *, yes: bool) -> None:
         if not is_whole:
             raise NotDone("interrupted: nothing was changed")
         if not before.found:
+            if call.as_json:
+                print_json({"selection": say_selection(order), "applied": False, "before": before.as_document()})
             click.echo("nothing to do", err=call.as_json)
             return
         if not yes and not click.confirm(f"Have these {before.found:,} done?", err=call.as_json):
             raise NotDone("nothing was done")
     # what was looked through before has its report already
-    path = None if before else call.report
-
-    with Interruption() as interruption, open_means(call.settings) as means:
-        driven = begin(means, order)
-        done = _driven(call, order, means, driven, interruption, ReportFile.none_or_at(path))
+    with (
+        ReportFile.none_or_at(None if before else call.report) as report,
+        Interruption() as interruption,
+        open_means(call.settings) as means,
+    ):
+        done = _driven(call, order, means, begin(means, order), interruption, report)
     _end(call, order, done, before or done.tally)
 
 
 def go_on(call: Call, run_id: str) -> None:
     """Go on with a run that did not come to its end. Raises as `dry_run` does."""
-    with Interruption() as interruption, open_means(call.settings) as means:
+    with (
+        ReportFile.none_or_at(call.report, goes_on=True) as report,
+        Interruption() as interruption,
+        open_means(call.settings) as means,
+    ):
         driven = resume(means, run_id)
         order = _order_of(driven, call)
         if driven.was_other_life:
@@ -93,7 +100,6 @@ def go_on(call: Call, run_id: str) -> None:
                 "run is through, begin another over the same selection: it finds what is missing",
                 err=True,
             )
-        report = ReportFile.none_or_at(call.report, goes_on=True)
         done = _driven(call, order, means, driven, interruption, report)
     _end(call, order, done, None)
 
@@ -102,8 +108,7 @@ def _driven(
     call: Call, order: Order, means: Means, driven: DrivenRun, interruption: Interruption, report: ReportFile
 ) -> Done:
     with (
-        report,
-        _scan_told(),
+        noted(driven),
         BulkProgress("applying", call.total) as shown,
         call.looking(order, shown) as looking,
     ):

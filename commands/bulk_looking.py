@@ -1,7 +1,7 @@
 """Looks for a bulk run's enrolments, from the tables or from a file, and counts them."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from bulk.order import Order
 from bulk.report import Report, report_form
 from bulk.scan import Scan, Stop
 from bulk.tally import Tally
+from commands.endings import NotDone
 from commands.interruption import Interruption
 from reconciliation.model import EnrolmentKey
 from reconciliation.settings import Settings
@@ -68,28 +69,35 @@ class Looking:
     ) -> None:
         self.scan.__exit__(kind, error, trace)
 
-    def slices(self, start_after: int | None, stop: Stop) -> Iterator[Slice]:
-        """Give what a run takes, slice by slice."""
+    def slices(self, start_after: int | None, stop: Stop) -> Generator[Slice, None, None]:
+        """Give what a run takes, slice by slice; close it, which ends the reader processes."""
         selection = self._order.selection
         if self._enrolments is None:
-            return self.scan.slices(selection, start_after, stop)
-        return _until(stop, file_slices(self.scan, self._enrolments(), selection, start_after))
+            yield from self.scan.slices(selection, start_after, stop)
+            return
+        parts = file_slices(self.scan, self._enrolments(), selection, start_after)
+        while not stop.is_set() and (part := next(parts, None)) is not None:
+            yield part
 
-    def differences(self, stop: Stop) -> Iterator[Slice]:
+    def differences(self, stop: Stop) -> Generator[Slice, None, None]:
         """Give what a run would take, each with what would change; an order for everybody names those too."""
-        if not self._order.is_plain:
-            return self.slices(None, stop)
-        stuck = replace(self._order.selection, stuck=True)
-        return (_compared(self.scan, part, stuck) for part in self.slices(None, stop))
+        with closing(self.slices(None, stop)) as parts:
+            if not self._order.is_plain:
+                yield from parts
+                return
+            stuck = replace(self._order.selection, stuck=True)
+            for part in parts:
+                yield _compared(self.scan, part, stuck)
 
 
-def count(slices: Iterable[Slice], observe: Iterable[Callable[[Slice], object]]) -> Tally:
-    """Count what slices hold, and show each to all observers."""
+def count(slices: Generator[Slice, None, None], observe: Iterable[Callable[[Slice], object]]) -> Tally:
+    """Count what slices hold, and show each to all observers; closes them."""
     tally = Tally()
-    for part in slices:
-        tally.add(part)
-        for see in observe:
-            see(part)
+    with closing(slices):
+        for part in slices:
+            tally.add(part)
+            for see in observe:
+                see(part)
     return tally
 
 
@@ -124,9 +132,13 @@ class ReportFile:
         self._opened.close()
 
     def add(self, part: Slice) -> None:
-        """Write a slice down."""
-        if self._report is not None:
+        """Write a slice down. Raises NotDone where that can't be."""
+        if self._report is None:
+            return
+        try:
             self._report.add((*part.found, *part.unjudged))
+        except OSError as error:
+            raise NotDone(f"the report can't be written: {self.path}: {error.strerror}") from error
 
 
 def _compared(scan: Scan, part: Slice, selection: Selection) -> Slice:
@@ -139,8 +151,3 @@ def _compared(scan: Scan, part: Slice, selection: Selection) -> Slice:
         found.append(Found(it.enrolment, reasons, changed.changes if changed else (), it.completed_on_ms))
     unjudged = tuple(it for it in judgements if isinstance(it, Unjudged))
     return replace(part, found=tuple(found), unjudged=(*part.unjudged, *unjudged))
-
-
-def _until(stop: Stop, slices: Iterator[Slice]) -> Iterator[Slice]:
-    while not stop.is_set() and (part := next(slices, None)) is not None:
-        yield part

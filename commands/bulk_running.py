@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -87,8 +87,11 @@ class Running:
         self._report = report
 
     def go(self, driven: DrivenRun) -> Done:
-        """Drive it to its end, or until it is interrupted; raises NotDone and ServerAway with what to do next."""
-        with self._certificates(driven) as certificates, _told(driven):
+        """Drive it to its end, or until it is interrupted; use it within `noted`."""
+        with (
+            self._certificates(driven) as certificates,
+            closing(self._looking.slices(driven.run.checkpoint, Asked(self._interruption, driven.keep))) as slices,
+        ):
             drive = Drive(
                 driven,
                 self._submission(driven),
@@ -98,7 +101,6 @@ class Running:
                 self._see,
             )
             driven.go_on()
-            slices = self._looking.slices(driven.run.checkpoint, Asked(self._interruption, driven.keep))
             is_through = drive.go(slices)
             state = RunState.FINISHED if is_through else RunState.INTERRUPTED
             driven.end(state, _now_ms(), "" if is_through else "interrupted")
@@ -143,8 +145,8 @@ class Running:
 
 
 @contextmanager
-def _told(driven: DrivenRun) -> Iterator[None]:
-    """Note in the record why a run ended early, and tell the operator in one line what to do."""
+def noted(driven: DrivenRun) -> Iterator[None]:
+    """Note in the record why a run ended early; raises NotDone and ServerAway, which say what to do next."""
     run_id = driven.run.run_id
     go_on = f"`enrolment-reconciliation bulk --resume {run_id}` goes on with it"
     try:
@@ -160,6 +162,9 @@ def _told(driven: DrivenRun) -> Iterator[None]:
     except (LedgerUnavailable, BrokerUnavailable, ReconciliationError, ScanFailed) as error:
         _note(driven, RunState.FAILED, error)
         raise ServerAway(f"run {run_id} stopped: {error}; {go_on}") from error
+    except NotDone as error:
+        _note(driven, RunState.FAILED, error)
+        raise NotDone(f"run {run_id} stopped: {error}; {go_on}") from error
     except BaseException:
         _note(driven, RunState.FAILED, "it ended with an error of its own")
         raise
