@@ -23,24 +23,20 @@ from tests.support.installation import Ended, Installation, new_learner, unique
 from tests.support.relations import course_of_units
 from tests.support.tables import Learner, Row
 
-LAYOUTS = list(AggregateLayout)
 LONG_AGO_MS = 1_700_000_000_000
 SETTINGS = {
     "RETRY_ATTEMPTS": "2",
     "RETRY_BACKOFF_FIRST": "0.1",
     "LEDGER_SWEEP_INTERVAL": "0.1",
-    "SERVICE_SEARCH_BASEPATH": "",
 }
 UNIT = {"unit": {"a", "b"}}
 
 
-@pytest.fixture(scope="module", params=LAYOUTS, ids=[it.name for it in LAYOUTS])
-def installation(
-    request: pytest.FixtureRequest, make_installation: MakeInstallation, make_keyspace: MakeKeyspace
-) -> Iterator[Installation]:
+@pytest.fixture(scope="module")
+def installation(make_installation: MakeInstallation, make_keyspace: MakeKeyspace) -> Iterator[Installation]:
     """One that has its tables for itself: `bulk --stuck` looks at whoever is there."""
-    with make_installation(SETTINGS, keyspace=make_keyspace(request.param)) as made:
-        made.settings.pop("SERVICE_SEARCH_BASEPATH")
+    # the scan is tried with both layouts in tests/bulk
+    with make_installation(SETTINGS, keyspace=make_keyspace(AggregateLayout.USER_IN_CLUSTERING)) as made:
         yield made.start()
 
 
