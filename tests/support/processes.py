@@ -32,6 +32,7 @@ class Process:
         self._command = list(command)
         # nothing else is inherited: a variable of the machine must not change what is tested
         self._environment = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment}
+        self._folder = REPOSITORY
         self._running: subprocess.Popen[bytes] | None = None
         self._may_end = False
         self._errors: Path | None = None
@@ -56,6 +57,12 @@ class Process:
         """Add to the command of the starts that follow."""
         self._command += arguments
 
+    def run_code_of(self, folder: Path) -> None:
+        """Have the starts that follow run the code in another folder: that of another release."""
+        self._folder = folder
+        # before what is installed here
+        self._environment["PYTHONPATH"] = str(folder)
+
     def part_errors(self) -> None:
         """Have the starts that follow write standard error to a file of its own, see `error_lines`."""
         self._errors = self.log.with_suffix(".err.log")
@@ -75,7 +82,7 @@ class Process:
             errors = subprocess.STDOUT if self._errors is None else files.enter_context(self._errors.open("ab"))
             self._running = subprocess.Popen(
                 self._command,
-                cwd=REPOSITORY,
+                cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
