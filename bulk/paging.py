@@ -72,9 +72,7 @@ class Pages:
                 raise
 
         found = self._patience.insist(
-            f"{self._source.table} between the tokens {self._tokens.after} and {self._tokens.until} (a statement may "
-            "take lms-cassandra.timeout, LMS_CASSANDRA_TIMEOUT)",
-            attempt,
+            f"{self._source.table} between the tokens {self._tokens.after} and {self._tokens.until}", attempt
         )
         self._size = min(self._source.rows, self._size * 2)
         return found

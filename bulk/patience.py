@@ -4,10 +4,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from reconciliation.errors import OutageError, ReconciliationError, ScanFailed
+from reconciliation.errors import OutageError, ReconciliationError, ScanFailed, Server
 
 T = TypeVar("T")
 
+_LOOK_AT = {
+    Server.CASSANDRA: "is it up, and is lms-cassandra.timeout (LMS_CASSANDRA_TIMEOUT) long enough for a page?",
+    Server.REDIS: "is it up, and do redis.host (REDIS_HOST) and redis.port (REDIS_PORT) name it?",
+    Server.SEARCH: "is it up, and does service.search.basePath (SERVICE_SEARCH_BASEPATH) name it?",
+}
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 
@@ -48,7 +53,9 @@ class Patience:
                 return attempt()
             except OutageError as error:
                 if self._clock() - began >= self._limit:
-                    raise ScanFailed(f"{what}: tried for {self._limit:g} s: {error}") from error
+                    raise ScanFailed(
+                        f"{what}: tried for {self._limit:g} s: {error}; {_LOOK_AT.get(error.server, 'is it up?')}"
+                    ) from error
                 if delay == _FIRST_PAUSE:
                     self._tell(f"waiting for {error.server}: {what}: {error}")
             except ReconciliationError as error:

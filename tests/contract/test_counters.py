@@ -28,6 +28,8 @@ def test_each_counter_is_exported_under_its_name() -> None:
             "processed_enrolment_count",
             "enrolment_complete_count",
             "cert_issue_events_count",
+            "relation_fallback_count",
+            "relation_healing_count",
             "shadow_compared_count",
             "shadow_moved_on_count",
             "shadow_invalid_records_count",
