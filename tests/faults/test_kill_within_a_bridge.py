@@ -49,7 +49,7 @@ def test_a_bridge_that_dies_between_its_steps_loses_nothing(make_site: MakeSite,
 @pytest.mark.timeout(600)
 def test_a_bridge_that_dies_while_it_hands_partitions_over_loses_nothing(make_site: MakeSite, seed: int) -> None:
     site = make_site({"BRIDGE_POLL_RECORDS": "20"}, workers=1)
-    load = Load(seed, 3_000, clicks=1).prepare(site)
+    load = Load(seed, 1_500, clicks=1).prepare(site)
     dying = site.add_bridge([*DYING, IN_A_REVOKE])
     dying.start()
     site.run(site.worker)

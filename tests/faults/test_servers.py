@@ -22,8 +22,8 @@ from tests.support.relay import Treatment
 from tests.support.tables import Learner
 
 SECONDS = float(os.environ.get("FAULT_SECONDS") or 8)
-LEARNERS = 2_500
-BACKLOG = 1_500
+LEARNERS = 1_200
+BACKLOG = 700
 LIMIT = 240.0
 #: What Redis tells whoever wants memory that it has not.
 REFUSED = "command not allowed when used memory"

@@ -31,12 +31,12 @@ def _end_and_kill(site: Site, process: Process) -> None:
 @pytest.mark.timeout(900)
 def test_killed_in_the_middle_of_an_orderly_end_nothing_is_lost(make_site: MakeSite, seed: int) -> None:
     site = make_site({"WORKER_THREADS": "4"}, bridges=2)
-    load = Load(seed, 2_000).prepare(site)
+    load = Load(seed, 1_000).prepare(site)
     random = Random(seed)
     site.start()
     hurt = list(site.processes) * 2
     random.shuffle(hurt)
-    with load.keep_busy(site, 2_000):
+    with load.keep_busy(site, 1_000):
         for process in hurt:
             site.wait_working(process, random.randint(1, 50))
             _end_and_kill(site, process)
@@ -49,10 +49,10 @@ def test_killed_in_the_middle_of_an_orderly_end_nothing_is_lost(make_site: MakeS
 @pytest.mark.timeout(900)
 def test_busy_processes_that_end_in_order_repeat_nothing(make_site: MakeSite, seed: int) -> None:
     site = make_site({"WORKER_THREADS": "4"}, bridges=2)
-    load = Load(seed, 2_000).prepare(site)
+    load = Load(seed, 1_000).prepare(site)
     random = Random(seed)
     site.start()
-    with load.keep_busy(site, 2_000):
+    with load.keep_busy(site, 1_000):
         for process in site.processes:
             site.wait_working(process, random.randint(1, 50))
             site.stop(process)

@@ -49,7 +49,7 @@ def _wait_alone(site: Site) -> None:
 @pytest.mark.timeout(900)
 def test_harm_done_to_one_environment_does_not_touch_the_other(make_site: MakeSite, seed: int) -> None:
     ours, others = make_site(workers=1), make_site(workers=1)
-    our_load, others_load = Load(seed, 2_000).prepare(ours), Load(seed + 1, 2_000).prepare(others)
+    our_load, others_load = Load(seed, 1_000).prepare(ours), Load(seed + 1, 1_000).prepare(others)
     others.start()
     ours.run(ours.bridge)
     with our_load.keep_busy(ours, 500), others_load.keep_busy(others, 500):

@@ -46,7 +46,7 @@ def test_releases_take_over_from_each_other_and_lose_nothing(make_site: MakeSite
     site: Site = make_site(workers=1)
     newer = (site.bridge, site.worker)
     before = (of(older, site.add_bridge()), of(older, site.add_worker()))
-    load = Load(seed, 3_000).prepare(site)
+    load = Load(seed, 1_500).prepare(site)
     site.run(*before)
     with load.keep_busy(site, 500):
         site.wait_working(before[1], WORK)
