@@ -17,7 +17,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from reconciliation.errors import SettingsError
 from reconciliation.settings_behaviour import BehaviourSettings
 from reconciliation.settings_courtesies import CourtesySettings
-from reconciliation.settings_hocon import read_hocon
 from reconciliation.settings_kinds import ENVIRONMENT, Kind
 from reconciliation.settings_observation import ObservationSettings
 from reconciliation.settings_servers import ServerSettings
@@ -152,6 +151,9 @@ def _read_config_file(
     path = environment.get("CONFIG_FILE", "")
     if not path.strip():
         return {}
+    # its parser takes a tenth of a process's start, and most are configured by the environment alone
+    from reconciliation.settings_hocon import read_hocon  # noqa: PLC0415 - as said
+
     variables = dict(environment)
     if environment_name is not None:
         variables |= dict.fromkeys(fields[_ENVIRONMENT].names, environment_name.text)

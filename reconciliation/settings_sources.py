@@ -7,9 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciliation.errors import SettingsError
-from reconciliation.settings_hocon import HoconFile
+
+if TYPE_CHECKING:
+    from reconciliation.settings_hocon import HoconFile
 
 #: What a variable's name ends with that names the file of a secret.
 FILE_SUFFIX = "_FILE"
@@ -101,7 +104,7 @@ def _content(variable: str, path: str) -> str:
     raise SettingsError(f"{variable}: can't read {shown_path}: {reason}")
 
 
-def read_file(documented: Documented, file: HoconFile, warnings: list[str]) -> Given | None:
+def read_file(documented: Documented, file: "HoconFile", warnings: list[str]) -> Given | None:
     """Find a setting in a HOCON file; None where no spelling is there, or only as null or an empty text.
 
     Two spellings that differ add a line to `warnings`. Raises SettingsError where the file holds a block, a list or a
