@@ -1,7 +1,8 @@
 """Runs the tests that concern Celery's broker with a RabbitMQ: `make test-rabbitmq`.
 
 Arguments are passed on to pytest, so one of these tests is chosen by `-k`. Where no RabbitMQ is installed they fail and
-say so.
+say so. RABBITMQ_TESTS=short takes the part of them that each change is held against; all of them take three times as
+long.
 """
 
 import os
@@ -35,6 +36,19 @@ CHOSEN = (
     "tests/integration/test_ledger_commands.py",
     "tests/integration/test_metrics.py::test_gauges_show_what_is_the_case",
     "tests/integration/test_metrics.py::test_what_waits_shows_while_nobody_works",
+    "tests/integration/test_check_command.py::test_an_installation_at_work_is_all_in_order",
+)
+
+#: One of each kind of fault, and everything that is RabbitMQ's own.
+SHORT = (
+    "tests/faults/rabbitmq",
+    "tests/faults/test_kills_under_saturation.py",
+    "tests/faults/test_revoked.py",
+    "tests/faults/test_servers.py",
+    "tests/faults/test_shutdown.py::test_busy_processes_that_end_in_order_repeat_nothing",
+    "tests/faults/test_strange_messages.py::test_forged_messages_do_nothing_and_lose_nothing",
+    "tests/faults/test_two_environments.py",
+    "tests/integration/test_clicks_and_ids.py",
     "tests/integration/test_check_command.py::test_an_installation_at_work_is_all_in_order",
 )
 
@@ -96,8 +110,9 @@ def main() -> int:
     os.environ["TEST_BROKER"] = RABBITMQ
     for name, value in _SHORT.items():
         os.environ.setdefault(name, value)
+    chosen = SHORT if os.environ.get("RABBITMQ_TESTS") == "short" else CHOSEN
     deselected = (argument for name in LEFT_OUT for argument in ("--deselect", name))
-    return pytest.main([*CHOSEN, *deselected, *sys.argv[1:]])
+    return pytest.main([*chosen, *deselected, *sys.argv[1:]])
 
 
 if __name__ == "__main__":
