@@ -37,7 +37,9 @@ def test_a_task_longer_than_the_visibility_timeout_is_done_once(
     make_site: MakeSite, seed: int, tmp_path: Path, step: str
 ) -> None:
     # the lease is kept all the while, and no sweep sends anything anew: what comes again, Celery brings again
-    site = make_site({"LEDGER_LEASE": "30", "LEDGER_SWEEP_AFTER": "600"}, workers=1)
+    waits = {"LEDGER_LEASE": "30", "LEDGER_SWEEP_AFTER": "600"}
+    # a message comes again once: there must be several
+    site = make_site({**waits, "BRIDGE_GROUP_SIZE": "10"}, workers=1)
     load = Load(seed, LEARNERS).prepare(site)
     requests, file = len(load.waiting), tmp_path / "stays"
     file.touch()
