@@ -84,7 +84,7 @@ def test_a_message_that_comes_many_times_is_worked_on_once(make_site: MakeSite, 
 def test_a_worker_that_wakes_after_another_did_its_work_harms_nothing(
     make_site: MakeSite, seed: int, tmp_path: Path, step: str
 ) -> None:
-    site = make_site(workers=1)
+    site = make_site({"BRIDGE_GROUP_SIZE": "10"}, workers=1)
     load = Load(seed, LEARNERS).prepare(site)
     file = tmp_path / "stays"
     file.touch()
