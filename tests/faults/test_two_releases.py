@@ -1,6 +1,6 @@
 """An older release beside this one, on the same topic, ledger and queue: rolled forth and back under load, with kills.
 
-The older release is a commit of this repository, so a checkout with its history is needed.
+The older release is a commit of this repository, so a checkout with its history is needed: without, it is skipped.
 """
 
 import io
@@ -26,9 +26,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The older release's code."""
     packed = subprocess.run(["git", "archive", OLDER], cwd=REPOSITORY, capture_output=True, timeout=60, check=False)
     if packed.returncode != 0:
-        pytest.fail(
-            f"the commit {OLDER} can't be had, this needs a checkout with its history: {packed.stderr.decode()}"
-        )
+        pytest.skip(f"this checkout has no history with the commit {OLDER}: {packed.stderr.decode().strip()}")
     folder = tmp_path_factory.mktemp("older")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(folder, filter="data")
