@@ -61,7 +61,8 @@ def second_redis(port: int) -> Iterator[None]:
 
 def test_a_broker_away_holds_the_offset_though_the_ledger_is_there(make_stand: MakeStand) -> None:
     port = free_port()
-    stand = make_stand(CELERY_BROKER_URL=f"redis://{HOST}:{port}/0", LEDGER_SWEEP_AFTER="1")
+    settings = {"LEDGER_SWEEP_AFTER": "1", "BRIDGE_GROUP_SIZE": "15"}
+    stand = make_stand(CELERY_BROKER_URL=f"redis://{HOST}:{port}/0", **settings)
     stand.settings["LEDGER_REDIS_URL"] = stand.ports.redis_url(0)
     sent = stand.send(*learners(30))
     bridge = stand.bridge()
