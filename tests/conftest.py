@@ -36,6 +36,8 @@ RUN_SEED = "FAULT_SEED"
 MakeKeyspace = Callable[[AggregateLayout], str]
 MakeEnvironment = Callable[[], str]
 
+# Folders whose tests have more servers than these.
+_OWN_SERVERS = ("secured", "versions")
 _LOGS = pytest.StashKey[list[Path]]()
 _SHOWN_LOGS = 4
 _SHOWN_CHARACTERS = 5_000
@@ -44,6 +46,21 @@ _SHOWN_CHARACTERS = 5_000
 def pytest_configure() -> None:
     # In the environment: the processes that share a run's files take it from there.
     os.environ.setdefault(RUN_SEED, str(Random().randrange(2**32)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have files of all folders come in turn: some keep the processors busy, others wait most of their time."""
+    folders: dict[str, list[Path]] = {}
+    for path in dict.fromkeys(item.path for item in items):
+        folders.setdefault(path.relative_to(ROOT / "tests").parts[0], []).append(path)
+    shares = {
+        # those that start servers of their own, which then stay, come last: there is memory for them then
+        path: place / len(files) + (folder in _OWN_SERVERS)
+        for folder, files in folders.items()
+        for place, path in enumerate(files)
+    }
+    # the order within a file stays
+    items.sort(key=lambda item: (shares[item.path], item.path))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
