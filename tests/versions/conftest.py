@@ -39,7 +39,7 @@ from tests.integration.conftest import make_installation  # noqa: F401 - as abov
 from tests.support.run import ROOT, cassandra_version
 
 # beside the ports of the tests' other servers
-_AWAY = 400
+_AWAY = 500
 
 
 @pytest.fixture(scope="session")
