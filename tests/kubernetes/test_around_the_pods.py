@@ -43,7 +43,7 @@ def test_a_scaled_object_counts_what_waits(rendered: Render) -> None:
     metadata = trigger["metadata"]
     # KEDA takes texts alone
     assert all(isinstance(value, str) for value in metadata.values())
-    assert (metadata["threshold"], metadata["ignoreNullValues"]) == ("50", "false")
+    assert (metadata["threshold"], metadata["ignoreNullValues"]) == ("15", "false")
     used = promql.read(metadata["query"])
     assert used.metrics == {"enrolment_reconciliation_queue_length"}
     service = objects.of("Service", "bridge")["metadata"]
