@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import click
 from prometheus_client import CollectorRegistry
 
-from commands.endings import EXIT_NOT_DONE, NotDone, ServerAway, told
+from commands.endings import EXIT_NOT_DONE, NotDone, told
 from commands.explaining_output import as_document, nothing_document, print_explanation
 from commands.options import enrolment_options
-from commands.servers import read_ledger, read_settings, store_away
+from commands.servers import read_ledger, read_settings, relation_cache_away, store_away
 from commands.terminal import examples, json_option, print_json, printable
 from ledger.reading import OpenEntry
 from reconciliation import from_settings
@@ -83,9 +83,7 @@ def _reader(settings: Settings) -> Iterator[DetailReader]:
     except StoreUnavailable as error:
         raise store_away(error) from error
     except RelationCacheUnavailable as error:
-        raise ServerAway(
-            f"{error}; is it up, and do redis.host (REDIS_HOST) and redis.port (REDIS_PORT) name it?"
-        ) from error
+        raise relation_cache_away(error) from error
     except RequestFailed as error:
         raise NotDone(f"nothing can stand under these ids: {printable(str(error))}") from error
 

@@ -13,7 +13,7 @@ from commands.course_drift import CourseDrift, State, compare
 from commands.endings import EXIT_NOT_DONE, NotDone, ServerAway, told
 from commands.options import TEXT
 from commands.relating_output import as_document, print_drift
-from commands.servers import open_publisher, read_settings, store_away
+from commands.servers import open_publisher, read_settings, relation_cache_away, store_away
 from commands.terminal import examples, json_option, print_json, progress
 from reconciliation import from_settings
 from reconciliation.counters import Counters
@@ -111,9 +111,7 @@ def _servers(settings: Settings) -> Iterator[tuple[HierarchyReader, Sequence[Rel
     except StoreUnavailable as error:
         raise store_away(error) from error
     except RelationCacheUnavailable as error:
-        raise ServerAway(
-            f"{error}; is it up, and do redis.host (REDIS_HOST) and redis.port (REDIS_PORT) name it?"
-        ) from error
+        raise relation_cache_away(error) from error
     except RequestFailed as error:
         raise NotDone(f"nothing can stand under such an id: {error}") from error
     finally:

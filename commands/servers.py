@@ -12,7 +12,7 @@ from ledger.ledger import Ledger
 from ledger.operations import Operations
 from ledger.reading import LedgerReader
 from reconciliation.current_rows import CurrentRows
-from reconciliation.errors import StoreUnavailable
+from reconciliation.errors import RelationCacheUnavailable, StoreUnavailable
 from reconciliation.from_settings import store_config
 from reconciliation.kafka_options import connection_options
 from reconciliation.logs import configure_logging
@@ -76,6 +76,11 @@ def store_away(error: StoreUnavailable) -> ServerAway:
         f"{error}; is it up, and do lms-cassandra.host (LMS_CASSANDRA_HOST) and lms-cassandra.port "
         "(LMS_CASSANDRA_PORT) name it?"
     )
+
+
+def relation_cache_away(error: RelationCacheUnavailable) -> ServerAway:
+    """Say of the relation cache which settings lead to it."""
+    return ServerAway(f"{error}; is it up, and do redis.host (REDIS_HOST) and redis.port (REDIS_PORT) name it?")
 
 
 @contextmanager
