@@ -83,6 +83,8 @@ class CertificateSender:
         return True
 
     def _send(self, completions: Sequence[Completion]) -> None:
+        if not completions:
+            return
         events = [certificate_event(it, self._topic, self._now_ms(), reissue=self._reissue) for it in completions]
         reports = self._publisher.publish(events)
         confirmed = [completion_mid(it) for it, report in zip(completions, reports, strict=True) if report is None]
