@@ -1,7 +1,8 @@
 """What a bulk run costs a click: `python -m benchmarks.bulk_lane`.
 
-Lone clicks on an idle system, and while a run of thousands is submitted and worked on; the same workers do both. Rounds
-of the two alternate, so that what else the machine does falls on both.
+Lone clicks on an idle system, and while a run of thousands is submitted and worked on; and how fast a run goes, with
+and without clicks, against a flood of clicks. The same workers do all. Rounds alternate, so that what else the machine
+does falls on all.
 """
 
 import json
@@ -10,8 +11,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -37,17 +38,21 @@ from tests.support.tables import Learner
 
 _PAUSE_SECONDS = 0.05
 _LOOK_SECONDS = 0.02
+# looks once a millisecond, as elsewhere, would keep Cassandra busier than the clicks do
+_CLICK_LOOK_SECONDS = 0.004
 _LIMIT_SECONDS = 600.0
 _WARM_UP = 500
 
 
 @dataclass(slots=True)
 class Found:
-    """Milliseconds of lone clicks without a run and beside one, and requests of runs settled in a second."""
+    """Milliseconds of lone clicks, and requests settled in a second: by kind, those of all rounds."""
 
     idle_ms: list[float] = field(default_factory=list)
     beside_ms: list[float] = field(default_factory=list)
-    run_rates: list[float] = field(default_factory=list)
+    clicks_alone: list[float] = field(default_factory=list)
+    run_alone: list[float] = field(default_factory=list)
+    run_beside: list[float] = field(default_factory=list)
 
 
 class Driver:
@@ -72,13 +77,19 @@ class Driver:
         submitted = int(redis.hget(f"{self._key}bulk:run:{self.run_id}", "submitted") or 0)
         return submitted - int(redis.zcard(f"{self._key}open:bulk:{self.run_id}:0"))
 
-    def wait_under_way(self) -> None:
-        """Wait until the run is worked on."""
+    def wait_settled(self, requests: int) -> None:
+        """Wait until so many of its requests have ended."""
         ends = time.monotonic() + _LIMIT_SECONDS
-        while self.settled() < _WARM_UP // 5:
+        while self.settled() < requests:
             if time.monotonic() > ends or not self.process.is_running:
                 raise TimeoutError(self.process.told())
             time.sleep(_LOOK_SECONDS)
+
+    def rate_until(self, requests: int) -> float:
+        """Give how many of its requests end in a second from now until so many have ended."""
+        began, before = time.monotonic(), self.settled()
+        self.wait_settled(requests)
+        return (requests - before) / (time.monotonic() - began)
 
 
 def measure(
@@ -91,28 +102,42 @@ def measure(
     rounds: int,
     rate: float | None,
 ) -> Found:
-    """Measure rounds of clicks without a run and beside one, in turn."""
+    """Measure rounds of: a flood of clicks, a run, lone clicks, and lone clicks beside a run."""
     found, installation = Found(), product.installation
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
             learners = workload.add_round().shuffled(random)
-            idle, beside, of_run = learners[:clicks], learners[clicks : 2 * clicks], learners[2 * clicks :]
+            share = (len(learners) - 2 * clicks) // 4
+            idle, beside, rest = learners[:clicks], learners[clicks : 2 * clicks], learners[2 * clicks :]
+            flood, run, run_beside = rest[:share], rest[share : 2 * share], rest[2 * share :]
             wait_calm(stack)
-            found.idle_ms += lone_requests(installation, idle, _PAUSE_SECONDS)
-            driver = Driver(installation, of_run, Path(folder), rate)
-            driver.process.start()
-            try:
-                driver.wait_under_way()
+            found.clicks_alone.append(share / product.run(flood).seconds)
+            wait_calm(stack)
+            with _driving(Driver(installation, run, Path(folder), rate)) as driver:
+                driver.wait_settled(_WARM_UP // 5)
+                found.run_alone.append(driver.rate_until(share))
+            wait_calm(stack)
+            found.idle_ms += lone_requests(installation, idle, _PAUSE_SECONDS, _CLICK_LOOK_SECONDS)
+            with _driving(Driver(installation, run_beside, Path(folder), rate)) as driver:
+                driver.wait_settled(_WARM_UP // 5)
                 began, before = time.monotonic(), driver.settled()
-                took = lone_requests(installation, beside, _PAUSE_SECONDS)
-                if driver.settled() >= len(of_run):
+                took = lone_requests(installation, beside, _PAUSE_SECONDS, _CLICK_LOOK_SECONDS)
+                if driver.settled() >= len(run_beside):
                     raise click.ClickException("the run ended before the clicks did: give more --learners")
                 found.beside_ms += took
-                found.run_rates.append((driver.settled() - before) / (time.monotonic() - began))
-                driver.process.wait(_LIMIT_SECONDS)
-            finally:
-                driver.process.kill()
+                found.run_beside.append((driver.settled() - before) / (time.monotonic() - began))
     return found
+
+
+@contextmanager
+def _driving(driver: Driver) -> Iterator[Driver]:
+    """Have a run driven, and wait for its end."""
+    driver.process.start()
+    try:
+        yield driver
+        driver.process.wait(_LIMIT_SECONDS)
+    finally:
+        driver.process.kill()
 
 
 def _part(installation: Installation) -> None:
@@ -122,7 +147,7 @@ def _part(installation: Installation) -> None:
 
 
 def show(console: Console, found: Found, title: str) -> None:
-    """Print both medians, the 99th percentiles and their ratios."""
+    """Print medians, 99th percentiles, rates, and their ratios."""
     table = Table(title=title)
     for heading in ("", "clicks", "median ms", "99 % ms"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -132,8 +157,14 @@ def show(console: Console, found: Found, title: str) -> None:
     ratio = _percentile(found.beside_ms) / _percentile(found.idle_ms)
     table.add_row("ratio", "", f"{medians:.2f}", f"{ratio:.2f}")
     console.print(table)
-    rate = statistics.median(found.run_rates)
-    console.print(f"the run meanwhile: {rate:,.0f} requests/s (median of {len(found.run_rates)})", highlight=False)
+    rates = Table(title="Requests a second (median of the rounds)")
+    for heading in ("", "requests/s", "of clicks' rate"):
+        rates.add_column(heading, justify="right" if heading else "left")
+    usual = statistics.median(found.clicks_alone)
+    named = ("clicks alone", found.clicks_alone), ("a run alone", found.run_alone), ("a run beside", found.run_beside)
+    for name, rate in named:
+        rates.add_row(name, f"{statistics.median(rate):,.0f}", f"{statistics.median(rate) / usual:.2f}")
+    console.print(rates)
 
 
 def _percentile(took: Sequence[float]) -> float:
@@ -141,11 +172,11 @@ def _percentile(took: Sequence[float]) -> float:
 
 
 @click.command()
-@click.option("--learners", type=click.IntRange(500), default=6_000, show_default=True, help="How many a round.")
-@click.option("--clicks", type=click.IntRange(10), default=100, show_default=True, help="Lone clicks of each kind.")
+@click.option("--learners", type=click.IntRange(500), default=10_000, show_default=True, help="How many a round.")
+@click.option("--clicks", type=click.IntRange(10), default=60, show_default=True, help="Lone clicks of each kind.")
 @click.option("--rounds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--bulk-group-size", type=click.IntRange(1), multiple=True, default=(10,), show_default=True)
+@click.option("--bulk-group-size", type=click.IntRange(1), multiple=True, default=(100,), show_default=True)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests of the run in a second at most.")
 @click.option("--apart", is_flag=True, help="Half of the workers take clicks alone, the others runs alone (-Q).")
 @click.option("--use-stack", is_flag=True, help="Use the servers of `make stack` instead of servers of this run's own.")
@@ -169,12 +200,12 @@ def main(
                 workload = Workload(Shape(learners=learners), stack.ports.cassandra, keyspace, relations, random)
                 for size in bulk_group_size:
                     settings = {"BULK_GROUP_SIZE": str(size)}
-                    setting = Setting(workers, 25, 4)
+                    setting = Setting(workers, 100, 4)
                     with new_installation(stack, keyspace, logs, setting, settings=settings) as installation:
                         if apart:
                             _part(installation)
                         product = Product(installation.start(), stack)
-                        product.run(workload.add_round().shuffled(random)[:_WARM_UP])
+                        product.run(workload.add_round().shuffled(random))
                         found = measure(product, stack, workload, random, clicks=clicks, rounds=rounds, rate=rate)
                         how = ", half of them for the run alone" if apart else ""
                         show(console, found, f"{workers} workers of 4 threads{how}; {size} requests of the run a task")

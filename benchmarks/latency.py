@@ -12,10 +12,12 @@ _LIMIT_SECONDS = 30.0
 _PAUSE_SECONDS = 0.001
 
 
-def lone_requests(installation: Installation, learners: Sequence[Learner], pause: float) -> list[float]:
+def lone_requests(
+    installation: Installation, learners: Sequence[Learner], pause: float, look: float = _PAUSE_SECONDS
+) -> list[float]:
     """Send a request for one learner after the other, each `pause` seconds after the last; gives milliseconds.
 
-    The time includes the looks at the row, about one a millisecond.
+    The time includes the looks at the row, one each `look` seconds. They are a load on Cassandra themselves.
     """
     took = []
     with session(HOST, installation.ports.cassandra) as connected:
@@ -31,6 +33,6 @@ def lone_requests(installation: Installation, learners: Sequence[Learner], pause
                 installation.watch()
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"a lone request was not answered within {_LIMIT_SECONDS:.0f} s")
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(look)
             took.append(time.time() * 1000 - sent.timestamp_ms)
     return took

@@ -16,7 +16,7 @@ from reconciliation.errors import LedgerUnavailable
 from reconciliation.model import EnrolmentKey
 
 #: How many requests are accepted in one step of the ledger's Redis, which clicks wait for too.
-_PORTION = 50
+_PORTION = 100
 #: How long to wait for room, or for the last requests' end, before the next look, in seconds.
 _POLL = 0.1
 #: How often counts, pauses and the ledger's life are looked at, in seconds.

@@ -104,20 +104,29 @@ class BehaviourSettings(BaseSettings):
         int,
         kind.whole_number(1, 100_000),
         Documented("bulk.max.open", "The most requests of one bulk run that are open at once, beside ledger.max.open."),
-    ] = 1000
+    ] = 3000
     bulk_group_size: Annotated[
         int,
         kind.whole_number(1, 500),
         Documented("bulk.group.size", "The most requests of a bulk run that one Celery task carries."),
-    ] = 10
+    ] = 100
     bulk_worker_threads: Annotated[
         int,
         kind.whole_number(1, 256),
         Documented(
             "bulk.worker.threads",
-            "How many tasks of bulk runs a worker runs at once that takes clicks too; with Redis as broker.",
+            "How many tasks of bulk runs a worker runs at once that takes clicks too, while clicks come; all its"
+            " threads but one while none comes. With Redis as broker.",
         ),
     ] = 1
+    bulk_worker_share: Annotated[
+        int,
+        kind.whole_number(1, 100),
+        Documented(
+            "bulk.worker.share",
+            "How many percent of its threads' time a bulk run has in a worker of several threads while clicks come.",
+        ),
+    ] = 20
     poll_records: Annotated[
         int,
         kind.whole_number(1, 10_000),

@@ -1,18 +1,24 @@
 """The task `tasks.reconcile`: what Celery and Flower see of a group of requests."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 from celery import Task, shared_task
 from celery.exceptions import Retry
 
+from ledger.entries import Ticket
 from ledger.messages import RECONCILE_TASK, decode_message
 from reconciliation.errors import LedgerUnavailable, PutOff
 from reconciliation.printing import printable
+from reconciliation.settings import Settings
 from tasks.outcomes import Ending
+from tasks.portions import Attempt, attempt_in_portions
 from tasks.runner import make_runner
 from tasks.summary import Summary
-from worker.connections import current_connections
+from worker.connections import STOPPING, Connections, current_connections
+from worker.lane import CLICKS
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +53,8 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
         return {"done": 0, "stale": 0}
     try:
         connections = current_connections()
-        summary = make_runner(connections).run(named, task=self.request.id or "")
+        run = partial(make_runner(connections).run, task=self.request.id or "")
+        summary = _beside_clicks(named, run, connections.settings) if _is_of_run(self, connections) else run(named)
     except LedgerUnavailable as error:
         log.warning("the ledger is away: what was claimed is attempted again after its lease", error=str(error))
         raise
@@ -59,6 +66,16 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
     if waiting := summary.reasons(Ending.WAITING):
         raise _retry("put off" if _is_put_off(waiting) else "waiting for a server", waiting, len(named))
     return {"done": summary.done, "stale": summary.stale}
+
+
+def _is_of_run(task: Task[Any, Any], connections: Connections) -> bool:
+    return (task.request.delivery_info or {}).get("routing_key") == connections.settings.bulk_queue
+
+
+def _beside_clicks(tickets: Sequence[Ticket], attempt: Attempt, settings: Settings) -> Summary:
+    return attempt_in_portions(
+        tickets, attempt, percent=settings.bulk_worker_share, clicks_come=CLICKS.come, rest=STOPPING.wait
+    )
 
 
 def _log(summary: Summary, task: str | None, named: int, *, is_each_told: bool) -> None:

@@ -21,7 +21,7 @@ from reconciliation.broker_options import MADE_OTHERWISE, made_otherwise
 from reconciliation.settings import process_settings
 from worker.connections import STOPPING
 from worker.health import BEAT_INTERVAL, CeleryLoop, serve
-from worker.lane import ClicksFirst
+from worker.lane import CLICKS, ClicksFirst
 
 log = structlog.get_logger(__name__)
 
@@ -90,11 +90,16 @@ class TolerantConsumer(Consumer):
     def create_task_handler(self, *arguments: Any, **named: Any) -> Callable[[Any], Any]:
         """Give what handles each message that comes."""
         handle = super().create_task_handler(*arguments, **named)
-        lane = self._lane()
+        lane, settings = self._lane(), process_settings()
+        # where a click has to wait for a run's threads, these have no reason to rest
+        is_told = self.pool.limit > settings.bulk_worker_threads
 
         def handle_ours(message: Any) -> Any:
+            queue = message.delivery_info.get("routing_key")
+            if is_told and queue != settings.bulk_queue:
+                CLICKS.note()
             if lane is not None:
-                lane.took(message.delivery_info.get("routing_key"))
+                lane.took(queue)
             strange = what_is_strange(message)
             if strange is None:
                 return handle(message)
@@ -112,7 +117,13 @@ class TolerantConsumer(Consumer):
         settings, channel = process_settings(), self.task_consumer.channel
         if self.connection.transport.driver_type != "redis":
             return None
-        lane = ClicksFirst(channel, settings.bulk_queue, settings.bulk_worker_threads)
+        lane = ClicksFirst(
+            channel,
+            settings.bulk_queue,
+            settings.bulk_worker_threads,
+            most_without=self.pool.limit - 1,
+            clicks=CLICKS,
+        )
         channel._queue_cycle = lane  # noqa: SLF001 - kombu makes its own by a name and gives it nothing to go by
         return lane
 

@@ -1,12 +1,14 @@
 """Which queue a worker asks next where its broker is Redis: clicks first, and bulk runs on few of its threads alone.
 
-A run's tasks on all threads would leave a click none, and a small share of the interpreter when one is free. kombu asks
+A run's tasks on all threads would leave a click none, and a small share of the interpreter when one is free. While no
+click comes at all, a run has all threads but one. kombu asks
 for one message of several queues at a time (kombu/transport/redis.py, Channel._brpop_start), in an order that an object
 like this one gives it (kombu/utils/scheduling.py, round_robin_cycle). RabbitMQ hands messages out by itself: there is
 none of this.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 #: How long a question to Redis waits for a message while a run is worked on, in seconds. The runs' queue is left out of
@@ -14,6 +16,33 @@ from typing import Any
 SHORT_WAIT = 0.05
 #: After so many questions in a row without a run's message in hand they wait as long as they did.
 _QUIET = 40
+#: How long after a click a run stays behind, in seconds: where clicks come at all, more will.
+CLICKS_LINGER = 5.0
+
+
+class ClicksSeen:
+    """Whether clicks come to this process. Noted by Celery's consuming thread, asked by any.
+
+    Args:
+        clock: tells the time in seconds, from any moment on.
+
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: float | None = None
+
+    def note(self) -> None:
+        """Note that a click's message has come."""
+        self._until = self._clock() + CLICKS_LINGER
+
+    def come(self) -> bool:
+        """Say whether one has come of late."""
+        return self._until is not None and self._clock() < self._until
+
+
+#: Of this process. The children of a pool of processes see none.
+CLICKS = ClicksSeen()
 
 
 class ClicksFirst:
@@ -24,14 +53,25 @@ class ClicksFirst:
     Args:
         channel: kombu's of Redis, whose questions these are.
         bulk_queue: the runs' queue.
-        most: how many of its messages may be in hand at once.
+        most: how many of its messages may be in hand at once while clicks come.
+        most_without: how many may be while none does.
+        clicks: tells whether they do.
 
     """
 
-    def __init__(self, channel: Any, bulk_queue: str, most: int) -> None:
+    def __init__(
+        self,
+        channel: Any,
+        bulk_queue: str,
+        most: int,
+        most_without: int,
+        clicks: ClicksSeen,
+    ) -> None:
         self._channel = channel
         self._bulk_queue = bulk_queue
         self._most = most
+        self._most_without = max(most, most_without)
+        self._clicks = clicks
         self._usual_wait = channel.brpop_timeout
         self._quiet = 0
         self._queues: list[str] = sorted(channel.active_queues)
@@ -46,7 +86,8 @@ class ClicksFirst:
         self._quiet = 0 if in_hand else self._quiet + 1
         if self._quiet == _QUIET:
             self._channel.brpop_timeout = self._usual_wait
-        if in_hand < self._most or self._queues == [self._bulk_queue]:
+        most = self._most if self._clicks.come() else self._most_without
+        if in_hand < most or self._queues == [self._bulk_queue]:
             return self._queues[:count]
         return [queue for queue in self._queues if queue != self._bulk_queue]
 

@@ -17,6 +17,7 @@ from bulk.runs import RunCounts, RunStore, Standing
 from ledger.config import ledger_config
 from ledger.connection import LedgerConnection
 from reconciliation.settings import load_settings
+from tasks.portions import PORTION
 from tests.integration.conftest import MakeInstallation
 from tests.support.bulk_driver import FINISHED, FORGOT, INTERRUPTED, REFUSED, STOPPED
 from tests.support.installation import Installation, new_learner
@@ -322,7 +323,7 @@ def test_kills_of_worker_and_submitting_process_lose_and_double_nothing(
 
 
 def test_a_click_goes_past_a_run_that_nobody_works_on(make_installation: MakeInstallation, make_runs: MakeRuns) -> None:
-    with make_installation(SETTINGS) as installation:
+    with make_installation({**SETTINGS, "BULK_GROUP_SIZE": "10"}) as installation:
         runs = make_runs(installation)
         bulk_queue = f"{installation.group_id}-bulk"
         installation.worker.add_arguments("-Q", installation.group_id)
@@ -371,6 +372,31 @@ def test_a_worker_of_both_queues_takes_clicks_first(make_installation: MakeInsta
         before = [it for it in backlog if (installation.tables.enrolment(it) or {})["datetime"] < max(times)]
         # a message may have been asked for before the clicks' queue was
         assert len(before) <= 2
+
+
+def test_beside_clicks_a_run_goes_on_a_few_at_a_time(make_installation: MakeInstallation, make_runs: MakeRuns) -> None:
+    # the least share: after ten requests the thread rests for a second while clicks come
+    with make_installation({**SETTINGS, "BULK_WORKER_SHARE": "1"}) as installation:
+        runs = make_runs(installation.start())
+        learners, clickers = enrolled(installation, 4 * PORTION), enrolled(installation, 400)
+        seen: set[int] = set()
+
+        def click() -> None:
+            clicker = clickers.pop()
+            installation.send(clicker)
+            wait_until("a click is answered", lambda: statuses(installation, [clicker]) == [2], LIMIT)
+            seen.add(runs.counts(run_id).settled)
+
+        run_id = new_run()
+        click()
+        driver = runs.drive(run_id, [learners])
+        while driver.is_running:
+            assert clickers, "a run at its least share outlasts hundreds of clicks"
+            click()
+        assert driver.wait(LIMIT) == FINISHED, driver.told()
+        # one message holds all forty
+        assert seen & {PORTION, 2 * PORTION, 3 * PORTION}
+        assert statuses(installation, learners) == [2] * 4 * PORTION
 
 
 def test_a_ledger_that_forgot_ends_the_run_and_says_what_to_do(

@@ -77,6 +77,16 @@ def test_what_was_not_used_does_not_come_at_once_later() -> None:
     assert pace.allowed(10_000, 3600.0) == 25
 
 
+def test_a_rate_is_submitted_in_tenths_of_a_second() -> None:
+    pace = Pace(100, 0.0)
+    pace.spend(25)
+    assert pace.allowed(50, 0.06) == 0
+    assert pace.wait() == pytest.approx(0.04)
+    assert pace.allowed(50, 0.11) == 11
+    pace.spend(11)
+    assert pace.allowed(3, 0.15) == 4 - 1
+
+
 def test_run_ids_sort_by_time() -> None:
     first = new_run_id(datetime(2026, 1, 31, 14, 30, 5, tzinfo=UTC), "3fa2b7")
     assert first == "20260131-143005-3fa2"

@@ -7,7 +7,7 @@ import pytest
 from kombu import Connection
 from kombu.message import Message
 
-from worker.lane import SHORT_WAIT, ClicksFirst
+from worker.lane import CLICKS_LINGER, SHORT_WAIT, ClicksFirst, ClicksSeen
 
 CLICKS, RUNS = "group", "group-bulk"
 
@@ -28,7 +28,7 @@ def take(channel: Any, tag: str, queue: str) -> None:
 
 
 def test_clicks_come_first_and_runs_only_while_their_threads_are_free(channel: Any) -> None:
-    lane = ClicksFirst(channel, RUNS, most=2)
+    lane = ClicksFirst(channel, RUNS, most=2, most_without=2, clicks=ClicksSeen())
     assert lane.consume(2) == [CLICKS, RUNS]
     take(channel, "1", RUNS)
     take(channel, "2", CLICKS)
@@ -42,7 +42,7 @@ def test_clicks_come_first_and_runs_only_while_their_threads_are_free(channel: A
 
 
 def test_a_worker_of_runs_alone_gives_them_all_its_threads(channel: Any) -> None:
-    lane = ClicksFirst(channel, RUNS, most=1)
+    lane = ClicksFirst(channel, RUNS, most=1, most_without=1, clicks=ClicksSeen())
     lane.update([RUNS])
     for number in range(4):
         take(channel, str(number), RUNS)
@@ -50,7 +50,7 @@ def test_a_worker_of_runs_alone_gives_them_all_its_threads(channel: Any) -> None
 
 
 def test_questions_are_short_while_a_run_is_worked_on(channel: Any) -> None:
-    lane = ClicksFirst(channel, RUNS, most=1)
+    lane = ClicksFirst(channel, RUNS, most=1, most_without=1, clicks=ClicksSeen())
     lane.took(CLICKS)
     assert channel.brpop_timeout == 1
     take(channel, "1", RUNS)
@@ -62,3 +62,37 @@ def test_questions_are_short_while_a_run_is_worked_on(channel: Any) -> None:
     for _ in range(100):
         lane.consume(2)
     assert channel.brpop_timeout == 1
+
+
+def test_while_no_click_comes_a_run_has_more_threads(channel: Any) -> None:
+    now = [100.0]
+    clicks = ClicksSeen(lambda: now[0])
+    lane = ClicksFirst(channel, RUNS, most=1, most_without=3, clicks=clicks)
+    take(channel, "1", RUNS)
+    take(channel, "2", RUNS)
+    assert lane.consume(2) == [CLICKS, RUNS]
+    take(channel, "3", RUNS)
+    assert lane.consume(2) == [CLICKS]
+    clicks.note()
+    channel.qos.ack("3")
+    channel.qos.ack("2")
+    assert lane.consume(2) == [CLICKS]
+    now[0] += CLICKS_LINGER - 0.1
+    assert lane.consume(2) == [CLICKS]
+    now[0] += 0.1
+    assert lane.consume(2) == [CLICKS, RUNS]
+
+
+def test_a_worker_of_one_thread_takes_a_run_s_message_without_clicks_too(channel: Any) -> None:
+    lane = ClicksFirst(channel, RUNS, most=1, most_without=0, clicks=ClicksSeen())
+    assert lane.consume(2) == [CLICKS, RUNS]
+
+
+def test_clicks_have_come_for_a_while() -> None:
+    now = [0.0]
+    clicks = ClicksSeen(lambda: now[0])
+    assert not clicks.come()
+    clicks.note()
+    assert clicks.come()
+    now[0] = CLICKS_LINGER
+    assert not clicks.come()
