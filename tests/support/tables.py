@@ -153,13 +153,8 @@ class Tables:
 
         Before Cassandra 5 without that of the map, which is not told there.
         """
-        (server,) = self._read("SELECT release_version FROM system.local", ())
-        tells_of_maps = int(server["release_version"].partition(".")[0]) >= 5
-        maps = ("contentstatus",) if tells_of_maps else ()
-        names = ("status", "progress", *maps, "completedon", "datetime", "active")
-        columns = ", ".join(f"WRITETIME({name}) AS {name}" for name in names)
         (row,) = self._read(
-            f"SELECT {columns} FROM user_enrolments WHERE userid = %s AND courseid = %s AND batchid = %s",  # noqa: S608
+            f"SELECT {self._write_times()} FROM user_enrolments WHERE userid = %s AND courseid = %s AND batchid = %s",  # noqa: S608 - names of columns
             learner.ids,
         )
         return row
@@ -193,6 +188,23 @@ class Tables:
             for row in self._read("SELECT * FROM user_enrolments", ())
         }
 
+    def all_write_times(self) -> dict[Learner, Row]:
+        """Return of every enrolment of the keyspace what `write_times` tells."""
+        rows = self._read(f"SELECT userid, courseid, batchid, {self._write_times()} FROM user_enrolments", ())  # noqa: S608 - names of columns
+        return {Learner(row.pop("userid"), row.pop("courseid"), row.pop("batchid")): row for row in rows}
+
+    def all_aggregates(self) -> dict[tuple[str, str, str], Row]:
+        """Return every aggregate row of the keyspace with its maps' write times, by (activity id, user, batch).
+
+        From Cassandra 5 on: before it, those of maps are not told.
+        """
+        rows = self._read(
+            "SELECT activity_id, user_id, context_id, agg, agg_details, aggregates, agg_last_updated,"
+            " WRITETIME(aggregates) AS written FROM user_activity_agg",
+            (),
+        )
+        return {(row["activity_id"], row["user_id"], row["context_id"].removeprefix("cb:")): row for row in rows}
+
     def all_completed_counts(self) -> dict[tuple[str, str, str], float]:
         """Return completedCount of every aggregate row of the keyspace, by (activity id, user, batch)."""
         return {
@@ -206,6 +218,14 @@ class Tables:
         """Remove all rows."""
         for table in ("user_content_consumption", "user_enrolments", "user_activity_agg"):
             self._session.execute(f"TRUNCATE {table}")
+
+    def _write_times(self) -> str:
+        """Give what selects the write times of an enrolment's cells."""
+        (server,) = self._read("SELECT release_version FROM system.local", ())
+        tells_of_maps = int(server["release_version"].partition(".")[0]) >= 5
+        maps = ("contentstatus",) if tells_of_maps else ()
+        names = ("status", "progress", *maps, "completedon", "datetime", "active")
+        return ", ".join(f"WRITETIME({name}) AS {name}" for name in names)
 
     def _answers(self) -> bool:
         try:
