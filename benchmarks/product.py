@@ -34,8 +34,8 @@ class Product:
     def parts(self) -> dict[str, int]:
         """Name every process that takes part."""
         own = {
-            f"{process.name}{number}": process.pid
-            for processes in (self.installation.bridges, self.installation.workers)
+            f"{part}{number}": process.pid
+            for part, processes in (("bridge", self.installation.bridges), ("worker", self.installation.workers))
             for number, process in enumerate(processes, 1)
         }
         servers = {name: server.pid for name, server in self._stack.servers.items() if server.pid}
