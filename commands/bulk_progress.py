@@ -1,21 +1,19 @@
 """Shows on standard error how far a bulk run is: a bar, its rate, the time left, and what became of its requests."""
 
-from types import TracebackType
-from typing import Self
-
 from rich import progress
 from rich.text import Text
 
 from bulk.model import Slice
 from bulk.submission import Progress
 from bulk.tally import Tally
-from commands.terminal import console, printable
+from commands.progress import Bar
+from commands.terminal import printable
 
 _RING = 2**64
 _LOWEST_TOKEN = -(2**63)
 
 
-class BulkProgress:
+class BulkProgress(Bar):
     """A bar that is there while the block runs; on a terminal alone.
 
     Args:
@@ -25,32 +23,17 @@ class BulkProgress:
     """
 
     def __init__(self, title: str, total: int | None = None) -> None:
-        screen = console(to_stderr=True)
-        self._total = total
-        self._seen = Tally()
-        self._requests = ""
-        self._bar = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
+        super().__init__(
+            title,
+            1.0,
             progress.TaskProgressColumn(),
             progress.TimeRemainingColumn(),
             progress.TextColumn("{task.fields[told]}"),
-            console=screen,
-            transient=True,
-            disable=not screen.is_terminal,
-            redirect_stdout=False,
-            redirect_stderr=False,
+            told="",
         )
-        self._task = self._bar.add_task(title, total=1.0, told="")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        self._total = total
+        self._seen = Tally()
+        self._requests = ""
 
     def slice_done(self, part: Slice) -> None:
         """Note one slice that is dealt with."""

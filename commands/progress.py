@@ -3,23 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich import progress
 
 from commands.terminal import console
 
 
-class Progress:
-    """A bar that is there while the block runs; `total` None shows a count alone."""
+class Bar:
+    """A bar that is there while the block runs; `told` are its first values of columns that show fields."""
 
-    def __init__(self, title: str, total: int | None = None) -> None:
+    def __init__(self, title: str, total: float | None, *columns: progress.ProgressColumn, **told: Any) -> None:
         screen = console(to_stderr=True)
         self._bar = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TimeRemainingColumn(),
+            *columns,
             console=screen,
             transient=True,
             disable=not screen.is_terminal,
@@ -27,7 +26,7 @@ class Progress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task = self._bar.add_task(title, total=total)
+        self._task = self._bar.add_task(title, total=total, **told)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -37,6 +36,13 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+class Progress(Bar):
+    """A bar that counts steps; `total` None shows a count alone."""
+
+    def __init__(self, title: str, total: int | None = None) -> None:
+        super().__init__(title, total, progress.MofNCompleteColumn(), progress.TimeRemainingColumn())
 
     def advance(self, steps: int) -> None:
         """Note that so many steps more are done."""
