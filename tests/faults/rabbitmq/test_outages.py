@@ -15,7 +15,7 @@ from tests.faults.poisonous import innocents_and
 from tests.faults.servers import away, keep, wait_flowing
 from tests.faults.site import UP_LIMIT, Site
 from tests.faults.test_health import NOT_TURNING, wait_for
-from tests.faults.test_servers import BACKLOG, LIMIT, Fault, hanging, killed
+from tests.faults.test_servers import BACKLOG, LIMIT, Fault, flow_through, hanging, killed
 from tests.support.installation import new_learner
 from tests.support.run import RABBITMQ
 
@@ -45,18 +45,7 @@ def test_nothing_is_lost_and_the_flow_goes_on_by_itself(
     make_site: MakeSite, seed: int, stack: Stack, rabbitmq: RabbitMqServer, name: str
 ) -> None:
     assert rabbitmq.answers()
-    site = make_site({"WORKER_THREADS": "4"})
-    load = Load(seed, LEARNERS).prepare(site)
-    site.start()
-    with load.keep_busy(site, BACKLOG):
-        for fault in FAULTS[name]:
-            wait_flowing(site)
-            fault(site, load, stack)
-            load.observe(site)
-        wait_flowing(site)
-    site.wait_settled(LIMIT)
-
-    load.verdict(site).check()
+    flow_through(FAULTS[name], make_site({"WORKER_THREADS": "4"}), Load(seed, LEARNERS), stack)
 
 
 @contextmanager

@@ -39,6 +39,7 @@ SHAPE = HiddenShape(ENROLMENTS, courses=6, contents=6, stuck=0.2)
 if ENROLMENTS >= 50_000:
     SHAPE = HiddenShape(ENROLMENTS)
 LIMIT = 240.0 + ENROLMENTS / 200
+pytestmark = pytest.mark.timeout(300 + ENROLMENTS / 80)
 SETTINGS = {"RETRY_ATTEMPTS": "2", "RETRY_BACKOFF_FIRST": "0.1", "LEDGER_SWEEP_INTERVAL": "0.1"}
 #: Another database than that of courses which other tests call the same.
 DATABASE = 12
