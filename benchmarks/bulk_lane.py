@@ -41,7 +41,8 @@ _LOOK_SECONDS = 0.02
 # looks once a millisecond, as elsewhere, would keep Cassandra busier than the clicks do
 _CLICK_LOOK_SECONDS = 0.004
 _LIMIT_SECONDS = 600.0
-_WARM_UP = 500
+#: A run is under way when so many of its requests have ended.
+_UNDER_WAY = 100
 
 
 @dataclass(slots=True)
@@ -114,12 +115,12 @@ def measure(
             found.clicks_alone.append(share / product.run(flood).seconds)
             wait_calm(stack)
             with _driving(Driver(installation, run, Path(folder), rate)) as driver:
-                driver.wait_settled(_WARM_UP // 5)
+                driver.wait_settled(_UNDER_WAY)
                 found.run_alone.append(driver.rate_until(share))
             wait_calm(stack)
             found.idle_ms += lone_requests(installation, idle, _PAUSE_SECONDS, _CLICK_LOOK_SECONDS)
             with _driving(Driver(installation, run_beside, Path(folder), rate)) as driver:
-                driver.wait_settled(_WARM_UP // 5)
+                driver.wait_settled(_UNDER_WAY)
                 began, before = time.monotonic(), driver.settled()
                 took = lone_requests(installation, beside, _PAUSE_SECONDS, _CLICK_LOOK_SECONDS)
                 if driver.settled() >= len(run_beside):

@@ -5,7 +5,7 @@ A thread that works on a run shares interpreter, processor and Cassandra with th
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TypeAlias
 
 from ledger.entries import Ticket
 from tasks.summary import Summary
@@ -15,14 +15,8 @@ PORTION = 10
 #: The longest rest, in seconds: after a slow portion the message must not stay in hand for minutes.
 LONGEST_REST = 1.0
 
-_ALL = 100
-
-
-class Attempt(Protocol):
-    """Attempts what tickets name: `tasks.attempts.Attempts.run` for one message."""
-
-    def __call__(self, tickets: Sequence[Ticket], /) -> Summary:
-        """Attempt it. Raises LedgerUnavailable."""
+#: Attempts what tickets name: `tasks.attempts.Attempts.run` for one message. Raises LedgerUnavailable.
+Attempt: TypeAlias = Callable[[Sequence[Ticket]], Summary]
 
 
 def attempt_in_portions(
@@ -53,5 +47,5 @@ def attempt_in_portions(
         at += len(portion)
         if clicks_come():
             # after the last one too: the run's next message comes when this one is acknowledged
-            rest(min(LONGEST_REST, (clock() - began) * (_ALL - percent) / percent))
+            rest(min(LONGEST_REST, (clock() - began) * (100 - percent) / percent))
     return summary

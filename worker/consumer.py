@@ -117,13 +117,8 @@ class TolerantConsumer(Consumer):
         settings, channel = process_settings(), self.task_consumer.channel
         if self.connection.transport.driver_type != "redis":
             return None
-        lane = ClicksFirst(
-            channel,
-            settings.bulk_queue,
-            settings.bulk_worker_threads,
-            most_without=self.pool.limit - 1,
-            clicks=CLICKS,
-        )
+        most, most_without = settings.bulk_worker_threads, self.pool.limit - 1
+        lane = ClicksFirst(channel, settings.bulk_queue, most, most_without, CLICKS)
         channel._queue_cycle = lane  # noqa: SLF001 - kombu makes its own by a name and gives it nothing to go by
         return lane
 

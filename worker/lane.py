@@ -1,10 +1,10 @@
-"""Which queue a worker asks next where its broker is Redis: clicks first, and bulk runs on few of its threads alone.
+"""Keeps bulk runs behind clicks in a worker: whether clicks come, and which queue it asks next (docs/bulk.md).
 
-A run's tasks on all threads would leave a click none, and a small share of the interpreter when one is free. While no
-click comes at all, a run has all threads but one. kombu asks
-for one message of several queues at a time (kombu/transport/redis.py, Channel._brpop_start), in an order that an object
-like this one gives it (kombu/utils/scheduling.py, round_robin_cycle). RabbitMQ hands messages out by itself: there is
-none of this.
+A run's tasks on all threads would leave a click none, and a small share of the interpreter when one is free. So a run
+has few threads alone; while no click comes at all, it has all but one. Where the broker is Redis, kombu asks for one
+message of several queues at a time (kombu/transport/redis.py, Channel._brpop_start), in an order that an object like
+ClicksFirst gives it (kombu/utils/scheduling.py, round_robin_cycle). RabbitMQ hands messages out by itself: there it is
+seen whether clicks come, and no more.
 """
 
 import time
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 #: How long a question to Redis waits for a message while a run is worked on, in seconds. The runs' queue is left out of
-#: it while their threads are busy, and can be asked only with the next.
+#: it while their threads are busy, and can be asked only with the next. Where nothing else wakes it, Redis looks at
+#: such limits ten times a second (its setting hz; 101 ms with Redis 6.2).
 SHORT_WAIT = 0.05
 #: After so many questions in a row without a run's message in hand they wait as long as they did.
 _QUIET = 40
@@ -59,14 +60,7 @@ class ClicksFirst:
 
     """
 
-    def __init__(
-        self,
-        channel: Any,
-        bulk_queue: str,
-        most: int,
-        most_without: int,
-        clicks: ClicksSeen,
-    ) -> None:
+    def __init__(self, channel: Any, bulk_queue: str, most: int, most_without: int, clicks: ClicksSeen) -> None:
         self._channel = channel
         self._bulk_queue = bulk_queue
         self._most = most

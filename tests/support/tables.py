@@ -203,14 +203,12 @@ class Tables:
             " WRITETIME(aggregates) AS written FROM user_activity_agg",
             (),
         )
-        return {(row["activity_id"], row["user_id"], row["context_id"].removeprefix("cb:")): row for row in rows}
+        return {_aggregate_key(row): row for row in rows}
 
     def all_completed_counts(self) -> dict[tuple[str, str, str], float]:
         """Return completedCount of every aggregate row of the keyspace, by (activity id, user, batch)."""
         return {
-            (row["activity_id"], row["user_id"], row["context_id"].removeprefix("cb:")): row["aggregates"][
-                "completedCount"
-            ]
+            _aggregate_key(row): row["aggregates"]["completedCount"]
             for row in self._read("SELECT * FROM user_activity_agg", ())
         }
 
@@ -242,6 +240,10 @@ class Tables:
         return [
             {name: _plain(value) for name, value in row.items()} for row in self._session.execute(statement, values)
         ]
+
+
+def _aggregate_key(row: Row) -> tuple[str, str, str]:
+    return row["activity_id"], row["user_id"], row["context_id"].removeprefix("cb:")
 
 
 def _plain(value: object) -> object:

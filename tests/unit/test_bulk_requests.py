@@ -84,7 +84,7 @@ def test_a_rate_is_submitted_in_tenths_of_a_second() -> None:
     assert pace.wait() == pytest.approx(0.04)
     assert pace.allowed(50, 0.11) == 11
     pace.spend(11)
-    assert pace.allowed(3, 0.15) == 4 - 1
+    assert pace.allowed(3, 0.15) == 3
 
 
 def test_run_ids_sort_by_time() -> None:
