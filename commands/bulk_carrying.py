@@ -150,11 +150,12 @@ def _let_go(driven: DrivenRun, why: str) -> NotDone:
 def _look(call: Call, order: Order, title: str, path: Path | None) -> tuple[Tally, bool]:
     """Look through everything once, and count; says whether it came to its end."""
     with (
-        Interruption() as interruption,
         ReportFile.none_or_at(path) as report,
         _scan_told(),
         BulkProgress(title, call.total) as shown,
         call.looking(order, shown) as looking,
+        # not before: while the first connection is waited for, an interruption ends the command at once
+        Interruption() as interruption,
     ):
         tally = count(looking.differences(Asked(interruption)), (report.add, shown.slice_done))
         return tally, not interruption.is_asked
