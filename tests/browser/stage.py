@@ -80,6 +80,12 @@ class Flower:
         """Give a task's state; None while Flower does not know it."""
         return self.tasks().get(task_id, {}).get("state")
 
+    def in_hand(self, worker: str) -> int | None:
+        """Give how many tasks a worker said it has, with its last heartbeat; None while Flower does not know it."""
+        workers = {told["hostname"]: told for told in self.get("/workers?json=1")["data"]}
+        active: int | None = workers.get(worker, {}).get("active")
+        return active
+
     def queue_lengths(self) -> dict[str, int]:
         """Give how many messages wait in each queue."""
         return {queue["name"]: queue["messages"] for queue in self.get("/api/queues/length")["active_queues"]}
@@ -147,6 +153,8 @@ def load(
     installation.wait_settled(LOAD_LIMIT)
     wait_until("Flower has heard of the end", lambda: flower.state(failed_id) == "FAILURE")
     wait_until("Flower has heard of the revocation", lambda: flower.state(revoked_id) == "REVOKED")
+    # every task's end was told, but how many are in hand comes with the worker's heartbeat, every two seconds
+    wait_until("Flower has heard that the worker has nothing in hand", lambda: flower.in_hand(WORKER_NAME) == 0)
     (retried,) = [task for task, told in flower.tasks().items() if told["state"] == "RETRY"]
     return Stage(
         installation,
