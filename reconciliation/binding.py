@@ -34,7 +34,7 @@ def _map_of(size: int, sized: Callable[[int, Any], bytes]) -> Encode:
     return encode
 
 
-#: By the name that the driver gives the type of a column.
+#: By the CQL name of a column's type.
 _ENCODERS: Mapping[str, Encode] = {
     "text": str.encode,
     "bigint": _BIGINT,
@@ -68,5 +68,10 @@ class Statement:
 
 def encoder_of(column_type: Any, protocol_version: int) -> Encode:
     """Give what writes values of a column down; `column_type` is one of the driver's (cassandra/cqltypes.py)."""
-    known = _ENCODERS.get(column_type.cql_parameterized_type())
-    return known or (lambda value: bytes(column_type.serialize(value, protocol_version)))
+    return own_encoder(column_type) or (lambda value: bytes(column_type.serialize(value, protocol_version)))
+
+
+def own_encoder(column_type: Any) -> Encode | None:
+    """Give what writes values of a column down without the driver's general code; None where it takes that."""
+    # what CQL calls text every server calls varchar (the driver's VarcharType, native protocol v4, section 4.2.5.2)
+    return _ENCODERS.get(column_type.cql_parameterized_type().replace("varchar", "text"))

@@ -5,7 +5,7 @@ from collections import namedtuple
 from typing import Any
 
 import pytest
-from cassandra.cqltypes import DateType, DoubleType, FloatType, Int32Type, LongType, MapType, UTF8Type
+from cassandra.cqltypes import DateType, DoubleType, FloatType, Int32Type, LongType, MapType, UTF8Type, VarcharType
 from cassandra.query import PreparedStatement
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,8 +21,8 @@ DOUBLES = st.floats(allow_nan=False)
 Column = namedtuple("Column", ["keyspace_name", "table_name", "name", "type"])  # noqa: PYI024 - as the driver's own
 
 
-def map_of(kind: Any) -> Any:
-    return MapType.apply_parameters([UTF8Type, kind])
+def map_of(kind: Any, of: Any = VarcharType) -> Any:
+    return MapType.apply_parameters([of, kind])
 
 
 def prepared(*kinds: Any) -> PreparedStatement:
@@ -34,6 +34,8 @@ def prepared(*kinds: Any) -> PreparedStatement:
     ("kind", "values"),
     [
         (UTF8Type, TEXTS),
+        (VarcharType, TEXTS),
+        (map_of(Int32Type, of=UTF8Type), st.dictionaries(TEXTS, INTS, max_size=40)),
         (LongType, BIGINTS),
         (DateType, BIGINTS),
         (Int32Type, INTS),
