@@ -10,8 +10,8 @@ from bulk.model import TokenRange
 from bulk.patience import Patience
 from reconciliation.binding import Statement
 from reconciliation.errors import ReconciliationError, StoreUnavailable
+from reconciliation.store_answers import Pending, Sender
 from reconciliation.store_connection import translated
-from reconciliation.store_reads import sent
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -35,7 +35,7 @@ class Pages:
     """
 
     def __init__(self, session: Session, source: Source, tokens: TokenRange, patience: Patience) -> None:
-        self._session = session
+        self._sender = Sender(session)
         self._source = source
         self._tokens = tokens
         self._patience = patience
@@ -49,17 +49,15 @@ class Pages:
             if following is None:
                 yield from page
                 return
-            # Not the driver's start_fetching_next_page: from the second page on that has no time limit
-            # (cassandra/cluster.py, ResponseFuture._start_timer keeps the first page's timer).
             pending, state = self._send(following), following
             yield from page
 
-    def _send(self, state: bytes | None) -> Any:
+    def _send(self, state: bytes | None) -> Pending:
         bound = self._source.statement.bind((self._tokens.after, self._tokens.until))
         bound.fetch_size = self._size
-        return sent(lambda: self._session.execute_async(bound, paging_state=state))
+        return self._sender.send(lambda: bound, paging_state=state)
 
-    def _receive(self, pending: Any, state: bytes | None) -> tuple[list[Row], bytes | None]:
+    def _receive(self, pending: Pending, state: bytes | None) -> tuple[list[Row], bytes | None]:
         waiting = [pending]
 
         def attempt() -> tuple[list[Row], bytes | None]:
@@ -78,7 +76,7 @@ class Pages:
         return found
 
 
-def _page(asked: Any) -> tuple[list[Row], bytes | None]:
+def _page(asked: Pending) -> tuple[list[Row], bytes | None]:
     if isinstance(asked, ReconciliationError):
         raise asked
     try:

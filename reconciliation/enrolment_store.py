@@ -1,10 +1,11 @@
 """All reads and writes of Cassandra (docs/reconciliation.md, tables and steps; docs/reliability.md, outages)."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
-from cassandra.cluster import ResponseFuture
 from cassandra.query import BatchStatement, BatchType
+from cassandra.query import Statement as Bound
 
 from reconciliation import store_connection
 from reconciliation.binding import Statement
@@ -19,8 +20,9 @@ from reconciliation.model import (
     EnrolmentWrite,
     Look,
 )
+from reconciliation.store_answers import Pending, Sender, wait_for_all
 from reconciliation.store_connection import StoreConfig, translated
-from reconciliation.store_reads import Pending, Reads, consumption_row, enrolment_row, first_error, sent
+from reconciliation.store_reads import Reads, consumption_row, enrolment_row, first_error
 
 __all__ = ["EnrolmentStore", "StoreConfig"]
 
@@ -38,7 +40,7 @@ class EnrolmentStore:
 
     def __init__(self, connection: store_connection.Connection, config: StoreConfig, counters: Counters) -> None:
         self._cluster = connection.cluster
-        self._session = connection.session
+        self._sender = Sender(connection.session)
         self._statements = connection.statements
         self._config = config
         self._counters = counters
@@ -65,6 +67,7 @@ class EnrolmentStore:
             )
             for key in keys
         ]
+        wait_for_all(chain.from_iterable(pending))
         looks: list[Look | ReconciliationError] = []
         for consumption, enrolment in pending:
             # Both are collected even where the first has failed: no answer is left behind in flight.
@@ -80,6 +83,7 @@ class EnrolmentStore:
     def read_completions(self, keys: Sequence[EnrolmentKey]) -> list[EnrolmentRow | ReconciliationError | None]:
         """Return each enrolment's row as it is now, None where there is none."""
         pending = [self._reads.send(self._statements.read_enrolment, _key_values(key)) for key in keys]
+        wait_for_all(pending)
         results = [self._reads.rows(future) for future in pending]
         return [rows if isinstance(rows, ReconciliationError) else _enrolment(rows) for rows in results]
 
@@ -96,6 +100,7 @@ class EnrolmentStore:
             ]
             for group in groups
         ]
+        wait_for_all(chain.from_iterable(pending))
         return [first_error([_confirmed(future) for future in futures]) for futures in pending]
 
     def write_enrolments(self, writes: Sequence[EnrolmentWrite]) -> list[ReconciliationError | None]:
@@ -104,6 +109,7 @@ class EnrolmentStore:
         None means written at LOCAL_QUORUM; with an error the row may be written nevertheless.
         """
         pending = [self._write(self._enrolment_parts(write)) for write in writes]
+        wait_for_all(pending)
         return [_confirmed(future) for future in pending]
 
     def probe(self) -> None:
@@ -163,26 +169,26 @@ class EnrolmentStore:
         return (stamp_us, *values) if self._config.write_timestamps else values
 
     def _write(self, parts: Sequence[tuple[Statement, tuple[object, ...]]]) -> Pending:
-        def send() -> ResponseFuture:
+        def bound() -> Bound:
             if len(parts) == 1:
                 ((statement, values),) = parts
-                return self._session.execute_async(statement.bind(values))
+                return statement.bind(values)
             batch = BatchStatement(BatchType.UNLOGGED)
             # Maps are added to or assigned and every cell has its stamp: once or twice is the same.
             batch.is_idempotent = True
             for statement, values in parts:
                 batch.add(statement.bind(values))
-            return self._session.execute_async(batch)
+            return batch
 
         self._counters.db_updates.inc()
-        return sent(send)
+        return self._sender.send(bound)
 
 
-def _confirmed(future: Pending) -> ReconciliationError | None:
-    if isinstance(future, ReconciliationError):
-        return future
+def _confirmed(pending: Pending) -> ReconciliationError | None:
+    if isinstance(pending, ReconciliationError):
+        return pending
     try:
-        future.result()
+        pending.result()
     except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
         return translated(error)
     return None

@@ -10,9 +10,10 @@ from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError, Server, StoreUnavailable
 from reconciliation.relation_sets import FoundSets, SetName, first_names, unit_names
 from reconciliation.statements import OtherTable, Tables, relation_set_text
+from reconciliation.store_answers import Pending
 from reconciliation.store_connection import StoreConfig, open_session, prepared_elsewhere
 from reconciliation.store_opener import StoreOpener
-from reconciliation.store_reads import Pending, Reads, first_error
+from reconciliation.store_reads import Reads, first_error
 
 #: How many reads are on their way at once, for one group of requests.
 _MOST_IN_FLIGHT = 256

@@ -1,9 +1,9 @@
 """How rows are read from Cassandra, whichever statements are at hand (docs/reconciliation.md, tables)."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
-from cassandra.cluster import ResponseFuture, Session
+from cassandra.cluster import Session
 
 from reconciliation.binding import Statement
 from reconciliation.completion_time import completion_time
@@ -11,10 +11,8 @@ from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError, StoreUnavailable
 from reconciliation.model import IN_PROGRESS, Consumption, EnrolmentRow
 from reconciliation.statements import SERVER_CLOCK
+from reconciliation.store_answers import Pending, Sender
 from reconciliation.store_connection import clock_difference, translated
-
-#: What a request sent to Cassandra is until its answer is asked for: the driver's future, or why it could not be sent.
-Pending: TypeAlias = ResponseFuture | ReconciliationError
 
 
 class Reads:
@@ -22,12 +20,13 @@ class Reads:
 
     def __init__(self, session: Session, counters: Counters) -> None:
         self._session = session
+        self._sender = Sender(session)
         self._counters = counters
 
     def send(self, statement: Statement, values: Sequence[object]) -> Pending:
         """Send a read; gives what `rows` takes."""
         self._counters.db_reads.inc()
-        return sent(lambda: self._session.execute_async(statement.bind(values)))
+        return self._sender.send(lambda: statement.bind(values))
 
     def rows(self, pending: Pending) -> list[tuple[Any, ...]] | ReconciliationError:
         """Wait for all rows of a read, or for the error of this read alone."""
@@ -38,7 +37,7 @@ class Reads:
             rows: list[tuple[Any, ...]] = list(page.current_rows)
             while page.has_more_pages:
                 self._counters.db_reads.inc()
-                page.fetch_next_page()
+                page = pending.next_page()
                 rows.extend(page.current_rows)
         except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
             return translated(error)
@@ -56,14 +55,6 @@ class Reads:
     def clock_difference(self) -> float:
         """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable."""
         return clock_difference(self.server_clock_ms)
-
-
-def sent(send: Callable[[], ResponseFuture]) -> Pending:
-    """Send a request by `send`; what the driver raises becomes our error."""
-    try:
-        return send()
-    except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
-        return translated(error)
 
 
 def first_error(results: Sequence[object]) -> ReconciliationError | None:
