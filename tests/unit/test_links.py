@@ -52,3 +52,9 @@ def test_the_tests_that_a_page_names_are_there(page: Path) -> None:
     named = set(_TESTS.findall(page.read_text(encoding="utf-8")))
     homes = (ROOT, ROOT / "tests/faults")
     assert sorted(name for name in named if not any((home / f"{name}.py").is_file() for home in homes)) == []
+
+
+def test_every_folder_is_in_the_readme_s_table() -> None:
+    rows = re.findall(r"^\| (`.+?`) \| ", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = {folder for row in rows for folder in re.findall(r"`(\w+)/`", row)}
+    assert named == {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"deploy", "docs"}
