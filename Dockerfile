@@ -8,7 +8,7 @@ RUN pip wheel --no-cache-dir --require-hashes --requirement requirements-runtime
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="enrolment-reconciliation" \
       org.opencontainers.image.description="A Kafka bridge and Celery workers that recompute a learner's enrolment" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="MIT"
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -173,6 +173,7 @@ class Bridge:
         """Show what the ledger and the input look like now."""
         ledger, gauges = self._parts.ledger, self._parts.metrics.gauges
         gauges.open_requests.set(ledger.open_count())
+        gauges.unpaused_entries.set(ledger.unpaused_count())
         gauges.bulk.show(ledger.open_of_runs())
         oldest_ms = ledger.oldest_open_ms()
         # the ledger's clock is Redis': it may be ahead

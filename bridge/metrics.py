@@ -29,6 +29,9 @@ class Gauges:
             return Gauge(PREFIX + name, meaning, registry=registry)
 
         self.open_requests = gauge("open_requests", "Requests accepted and not settled, of all bridges")
+        self.unpaused_entries = gauge(
+            "unpaused_entries", "Entries of open requests that no operator's pause keeps back, of all bridges"
+        )
         self.oldest_open = gauge(
             "oldest_open_seconds", "For how long the oldest open request has been accepted; 0 when none is open"
         )

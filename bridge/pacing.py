@@ -20,7 +20,7 @@ class Hold(StrEnum):
     KAFKA_AWAY = "Kafka does not answer"
     FAILED_TOPIC = "Kafka does not confirm failed events"
     TOO_MANY_FAILURES = "too many requests were given up of late"
-    OPERATOR = "an operator wants it so"
+    OPERATOR = "an operator paused it or drains"
 
 
 #: The holds in which every server is well.

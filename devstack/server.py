@@ -75,8 +75,7 @@ class Server(ABC):
             return False
         try:
             self.request(limit)
-        # Each driver has its own exceptions and all of them mean the same here: not ready.
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - each driver has its own exceptions, and all mean the same here: not ready
             return False
         return True
 

@@ -232,6 +232,11 @@ class Ledger:
         """Count the offsets whose requests are accepted and not settled."""
         return self.occupancy().open
 
+    def unpaused_count(self) -> int:
+        """Count the open entries that no pause keeps back: they wait for an attempt, or are in one."""
+        with translated():
+            return int(self._redis.zcard(self._prefix + "due"))
+
     def open_of_runs(self) -> dict[str, int]:
         """Count the open requests of each bulk run that has any, by its id."""
         return {run.decode(): int(count) for run, count in self._connection.run("runs_open", [MOST_RUNS_SHOWN])}

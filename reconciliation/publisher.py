@@ -99,7 +99,7 @@ class EventPublisher:
         if link is not None and link.process == os.getpid():
             unsent = link.producer.flush(limit)
             if unsent:
-                log.warning("Closed with events that Kafka had not confirmed.", unconfirmed=unsent)
+                log.warning("closed with events that Kafka had not confirmed", unconfirmed=unsent)
             link.give_up()
             link.join()
 
@@ -110,7 +110,7 @@ class EventPublisher:
                 self._inherited.append(self._link)
                 self._link = None
             if self._link is not None and self._link.is_spent:
-                log.warning("The Kafka producer gets nothing through: a new one takes its place.")
+                log.warning("the Kafka producer gets nothing through, a new one takes its place")
                 self._link.give_up()
                 self._link = None
             if self._link is None:

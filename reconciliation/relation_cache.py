@@ -228,14 +228,14 @@ class _AbsentSets:
 
 def _decoded(name: SetName, answer: object) -> frozenset[str] | None:
     if isinstance(answer, bytes) and answer.startswith(b"WRONGTYPE"):
-        log.warning("A relation key is no set: taken as missing.", course=name.course_id, key=repr(_key(name)))
+        log.warning("a relation key is no set, it is taken as missing", course=name.course_id, key=repr(_key(name)))
         return None
     if not isinstance(answer, list):
         raise RelationCacheUnavailable(f"the relation cache gave {answer!r} instead of a set")
     try:
         return frozenset(map(_AS_TEXT, answer))
     except UnicodeDecodeError:
-        log.warning("A relation set holds members that are no UTF-8.", course=name.course_id, key=repr(_key(name)))
+        log.warning("a relation set holds members that are no UTF-8", course=name.course_id, key=repr(_key(name)))
     # What is no UTF-8 stays a member that no content matches: a course must not become easier to complete by it.
     members = frozenset(member.decode("utf-8", "surrogateescape") for member in answer)
     # Such an ancestor can't be the id of any row, so there is no unit to write.

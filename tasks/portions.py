@@ -15,7 +15,7 @@ PORTION = 10
 #: The longest rest, in seconds: after a slow portion the message must not stay in hand for minutes.
 LONGEST_REST = 1.0
 
-#: Attempts what tickets name: `tasks.attempts.Attempts.run` for one message. Raises LedgerUnavailable.
+#: Attempts what tickets name: `tasks.attempts.AttemptRunner.run` for one message. Raises LedgerUnavailable.
 Attempt: TypeAlias = Callable[[Sequence[Ticket]], Summary]
 
 

@@ -16,7 +16,7 @@ from tests.support.installation import unique
 from tests.support.processes import WORKER
 
 LIMIT = 120.0
-HOLDS = "an operator wants it so"
+HOLDS = "an operator paused it or drains"
 #: Longer than the leases and the first sweeps of a site.
 STILL_SECONDS = 6.0
 

@@ -397,12 +397,12 @@ def test_certificate_templates_where_the_keyspace_has_them(
         assert _explained(site, learner)["certificate"]["templates"].startswith("not looked at")
         _add_batches(session, keyspace)
         assert _explained(site, learner)["certificate"]["templates"].startswith("the table of batches does not hold")
-        row = f"INSERT INTO {keyspace}.course_batch (courseid, batchid, name) VALUES (%s, %s, 'x')"  # noqa: S608
+        row = f"INSERT INTO {keyspace}.course_batch (courseid, batchid, name) VALUES (%s, %s, 'x')"  # noqa: S608 - a keyspace of ours
         session.execute(row, (learner.course, learner.batch))
         document = _explained(site, learner)
         assert document["certificate"]["state"] == "completed, but the batch has no certificate template"
         assert "the batch has no certificate template, so none is made" in _summary(document)
-        update = f"UPDATE {keyspace}.course_batch SET cert_templates = %s WHERE courseid = %s AND batchid = %s"  # noqa: S608
+        update = f"UPDATE {keyspace}.course_batch SET cert_templates = %s WHERE courseid = %s AND batchid = %s"  # noqa: S608 - as above
         session.execute(update, ({"template": {"name": "t"}}, learner.course, learner.batch))
         document = _explained(site, learner)
         assert document["certificate"]["templates"] == "there is one"

@@ -90,6 +90,27 @@ def test_nothing_new_is_accepted_while_acceptance_is_stopped(
     assert taken.tickets[0] == known.tickets[0]
 
 
+@pytest.mark.parametrize("scope", [EVERYTHING, COURSE, BATCH])
+def test_what_is_kept_back_is_not_among_what_waits_for_an_attempt(
+    ledger: Ledger, operations: Operations, clock: Clock, scope: str
+) -> None:
+    assert ledger.unpaused_count() == 0
+    tickets = ledger.accept([request(1), request(2), request(3, BOB), request(4, OTHER)]).tickets
+    assert (ledger.unpaused_count(), ledger.open_count()) == (3, 4)
+    operations.pause([scope], "")
+    # two by a claim that is refused, what nobody claims by the sweep
+    ledger.claim(tickets[:1], "token")
+    clock.now_ms += WAIT_MS
+    swept = ledger.sweep(100)
+    assert (ledger.unpaused_count(), ledger.open_count()) == (len(swept), 4)
+    assert len(swept) == (0 if scope == EVERYTHING else 1)
+    ledger.accept([request(5, EnrolmentKey("dave", "course", "batch"))])
+    assert ledger.unpaused_count() == len(swept)
+    operations.end_pauses([scope])
+    ledger.sweep(100)
+    assert ledger.unpaused_count() == (3 if scope == EVERYTHING else 4)
+
+
 def test_a_drain_lets_what_is_open_go_on(ledger: Ledger, operations: Operations) -> None:
     (ticket,) = ledger.accept([request(1)]).tickets
     operations.pause([DRAIN], "")

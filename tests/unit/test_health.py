@@ -202,7 +202,7 @@ class _Served:
         body = b"".join(self._app({"PATH_INFO": path}, self._start))  # type: ignore[arg-type]  # ours needs no more
         return self.codes.pop(), body
 
-    def _start(self, status: str, _headers: list[tuple[str, str]], *_: object) -> None:  # type: ignore[override]
+    def _start(self, status: str, _headers: list[tuple[str, str]], *_: object) -> None:
         self.codes.append(status)
 
     @staticmethod

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from inventory import audit, bill
 from inventory.advisories import look_up
 from inventory.locks import EVERYTHING, RUNTIME, LockError, Package, read_lock
 
+ROOT = Path(__file__).parents[2]
 LOCK = """\
 # made by uv
 celery[redis]==5.7.0 \\
@@ -237,7 +239,9 @@ def test_the_bill_lists_what_is_locked(tmp_path: Path) -> None:
         if reference not in reached:
             reached.add(reference)
             waiting += edges[reference]
-    assert reached == set(edges) == {it["bom-ref"] for it in components.values()} | {"enrolment-reconciliation@0.1.0"}
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    product = f"enrolment-reconciliation@{version}"
+    assert reached == set(edges) == {it["bom-ref"] for it in components.values()} | {product}
 
 
 def test_the_bill_names_no_server(tmp_path: Path) -> None:

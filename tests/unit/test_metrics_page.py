@@ -6,6 +6,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Metric
 
 from bridge.metrics import BridgeMetrics
+from bridge.pacing import Hold
 from reconciliation.counters import PREFIX
 from worker.metrics import WorkerMetrics, show_worker
 
@@ -15,6 +16,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 _ROW = re.compile(
     r"^\| `([a-z_]+)(?:\{([a-z_, ]+)\})?` \| (counter|gauge|histogram) \| .+ \| (bridge|worker|both) \|$", re.MULTILINE
 )
+
+#: The sentence that lists why a bridge takes nothing.
+_HOLDS = re.compile(r"^`reason` of a hold is one of (.+?)\. ", re.MULTILINE)
 
 Named = dict[str, tuple[str, set[str]]]
 
@@ -66,3 +70,8 @@ def test_the_page_names_who_measures() -> None:
         named = documented(part)
         assert own == {name for name, (kind, _) in named.items() if kind != "counter"}
         assert named.items() <= metrics.items()
+
+
+def test_the_page_names_every_reason_of_a_hold() -> None:
+    (listed,) = _HOLDS.findall(PAGE.read_text(encoding="utf-8"))
+    assert sorted(re.findall(r"`([a-z_]+)`", listed)) == sorted(hold.name.lower() for hold in Hold)
