@@ -9,6 +9,7 @@ from kombu import Connection
 from kombu.utils.url import parse_url
 from redis.connection import SSLConnection
 
+from commands.checking.findings import secrets_of
 from ledger.config import ledger_config
 from ledger.connection import LedgerConnection
 from reconciliation.broker_options import broker_options
@@ -328,3 +329,35 @@ def test_the_search_service_is_shown_a_token_or_a_header() -> None:
 )
 def test_urls_are_told_without_user_and_password(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+@pytest.mark.parametrize("password", ["se;cret", "se;cret;", ";", "a:b;c"])
+def test_a_semicolon_in_a_password_is_part_of_it(password: str) -> None:
+    """The ledger's client takes it; a broker's URL with one is refused, since Celery's client does not."""
+    settings = load_settings({"LEDGER_REDIS_URL": f"redis://:{password}@ledger:6379/0"})
+    assert masked(settings.ledger_redis_url) == "redis://ledger:6379/0"
+    made = LedgerConnection(ledger_config(settings)).redis.connection_pool.connection_kwargs
+    assert made["password"] == password
+    assert secrets_of([settings.ledger_redis_url]) == {password}
+    assert "CELERY_BROKER_URL" in refusal({"CELERY_BROKER_URL": settings.ledger_redis_url})
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("CELERY_BROKER_URL", "amqp://alice:2024/Geheim@rabbit/vhost"),
+        ("CELERY_BROKER_URL", "redis://alice:2024/Geheim@h"),
+        ("CELERY_BROKER_URL", "redis://alice:2024?Geheim@h"),
+        ("LEDGER_REDIS_URL", "redis://alice:2024#Geheim@h"),
+        ("SERVICE_SEARCH_BASEPATH", "http://u:12/Geheim@host"),
+    ],
+)
+def test_a_password_that_would_be_taken_for_a_port_is_refused_with_what_to_do(variable: str, url: str) -> None:
+    line = refusal({variable: url})
+    assert "Geheim" not in line
+    assert "percent sign" in line
+
+
+@pytest.mark.parametrize("query", ["?ssl=true", "?ssl_cert_reqs=none", "#x"])
+def test_a_query_of_rabbitmq_s_url_would_replace_our_tls(query: str) -> None:
+    assert "celery.broker.ssl.ca.location" in refusal({"CELERY_BROKER_URL": f"amqps://u:p@h/v{query}"})
