@@ -159,6 +159,12 @@ def test_a_secret_from_a_file_is_its_text_without_one_line_break(tmp_path: Path,
     assert f" {SECRET} " in (settings.redis_password, settings.broker_sentinel_password)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(f"{SECRET}\r\n".encode("utf-8-sig"))
+    assert load_settings({"REDIS_PASSWORD_FILE": str(path)}).redis_password == SECRET
+
+
 def test_every_secret_may_come_from_a_file() -> None:
     assert {"KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEY_PASSWORD", "KAFKA_OPTIONS", "LMS_CASSANDRA_PASSWORD"} < set(SECRETS)
     assert {"REDIS_PASSWORD", "CELERY_BROKER_URL", "LEDGER_REDIS_URL", "SERVICE_SEARCH_TOKEN"} < set(SECRETS)
@@ -176,7 +182,13 @@ def test_a_secret_given_twice_is_refused(variable: str, file: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "it is empty"), (b"\n", "it is empty"), (b"a\xff", "it is not UTF-8"), (b"a" * 70_000, "it is larger")],
+    [
+        (b"", "it is empty"),
+        (b"\n", "it is empty"),
+        (b"\xef\xbb\xbf\n", "it is empty"),
+        (b"a\xff", "it is not UTF-8"),
+        (b"a" * 70_000, "it is larger"),
+    ],
 )
 def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "secret"
