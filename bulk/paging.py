@@ -10,7 +10,7 @@ from bulk.model import TokenRange
 from bulk.patience import Patience
 from reconciliation.binding import Statement
 from reconciliation.errors import ReconciliationError, StoreUnavailable
-from reconciliation.store_connection import translated
+from reconciliation.store_errors import translated
 from reconciliation.store_reads import sent
 
 Row: TypeAlias = tuple[Any, ...]

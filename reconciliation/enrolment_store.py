@@ -19,7 +19,8 @@ from reconciliation.model import (
     EnrolmentWrite,
     Look,
 )
-from reconciliation.store_connection import StoreConfig, translated
+from reconciliation.store_connection import StoreConfig
+from reconciliation.store_errors import translated
 from reconciliation.store_reads import Pending, Reads, consumption_row, enrolment_row, first_error, sent
 
 __all__ = ["EnrolmentStore", "StoreConfig"]

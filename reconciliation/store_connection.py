@@ -1,30 +1,21 @@
-"""How Cassandra is reached: connection, prepared statements, and what the driver's errors mean."""
+"""How Cassandra is reached: connection and prepared statements."""
 
-import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import structlog
-from cassandra import (
-    AuthenticationFailed,
-    ConsistencyLevel,
-    FunctionFailure,
-    InvalidRequest,
-    ProtocolVersion,
-    RequestValidationException,
-    Unauthorized,
-)
+from cassandra import ConsistencyLevel, InvalidRequest, ProtocolVersion
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
-from cassandra.protocol import ConfigurationException, SyntaxException
 from cassandra.query import tuple_factory
 
 from reconciliation.binding import Statement
-from reconciliation.errors import ReconciliationError, RequestFailed, SettingsError, StoreUnavailable
+from reconciliation.errors import SettingsError, StoreUnavailable
 from reconciliation.statements import OtherTable, StatementTexts, Tables, statement_texts
+from reconciliation.store_errors import TLS_FILES, told
 from reconciliation.tls import Tls
 
 log = structlog.get_logger(__name__)
@@ -33,26 +24,10 @@ _ROWS_PER_PAGE = 1000
 _FIRST_RECONNECTION_SECONDS = 0.5
 _LONGEST_RECONNECTION_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 5
-# the last ones are all that is told where one side speaks TLS and the other does not
-_SIGNS_OF_TLS = ("SSL", "certificate", "closed", "shutdown", "reset")
-_FILES = "lms-cassandra.ssl.enabled (LMS_CASSANDRA_SSL_ENABLED), lms-cassandra.ssl.ca.location and what goes with them"
-
 T = TypeVar("T")
 
 #: A clock that differs more from Cassandra's is told of, in seconds.
 CLOCK_TOLERANCE = 2.0
-
-# What says that the request itself can't be carried out. Anything else may be a server's trouble: it is called an
-# outage, and the probe that the retry policy makes then decides (docs/reliability.md, outages).
-_ERRORS_OF_THE_REQUEST = (
-    RequestValidationException,
-    SyntaxException,
-    ConfigurationException,
-    FunctionFailure,
-    ValueError,
-    TypeError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +144,7 @@ def open_session(config: StoreConfig, prepare: Callable[[Session, Tables], T]) -
                 f"lms-cassandra.localDatacenter (LMS_CASSANDRA_LOCALDATACENTER) is {config.local_datacenter!r}:"
                 f" Cassandra's data centres are {', '.join(found)}"
             ) from error
-        raise StoreUnavailable(f"can't connect to Cassandra: {_told(error)}") from error
+        raise StoreUnavailable(f"can't connect to Cassandra: {told(error)}") from error
 
 
 def clock_difference(server_clock_ms: Callable[[], int]) -> float:
@@ -183,19 +158,6 @@ def clock_difference(server_clock_ms: Callable[[], int]) -> float:
     return ((asked_ms + answered_ms) / 2 - server_ms) / 1000
 
 
-def translated(error: Exception) -> ReconciliationError:
-    """Return what a driver's exception means: RequestFailed or StoreUnavailable, with the driver's text."""
-    causes: list[Exception] = [error]
-    if isinstance(error, NoHostAvailable) and error.errors:
-        # What fails while a message is encoded arrives as one cause a host (cassandra/cluster.py,
-        # ResponseFuture._query).
-        causes = list(error.errors.values()) if isinstance(error.errors, dict) else causes
-    # A right that is missing is no request's fault, though the driver counts it among the invalid requests.
-    if all(isinstance(it, _ERRORS_OF_THE_REQUEST) and not isinstance(it, Unauthorized) for it in causes):
-        return RequestFailed(f"Cassandra can't take this request: {causes[0]}")
-    return StoreUnavailable(f"Cassandra did not answer: {type(error).__name__}: {error}")
-
-
 def _secured(config: StoreConfig) -> dict[str, Any]:
     """Give the driver's arguments for user and TLS. Raises OSError where a file holds something else."""
     arguments: dict[str, Any] = {}
@@ -204,18 +166,6 @@ def _secured(config: StoreConfig) -> dict[str, Any]:
     if config.tls is not None:
         arguments["ssl_context"] = config.tls.context()
     return arguments
-
-
-def _told(error: Exception) -> str:
-    """Tell why no host took us, in one line, with what to look at where that is a matter of settings."""
-    causes = list(error.errors.values()) if isinstance(error, NoHostAvailable) and error.errors else [error]
-    # of many hosts mostly the same
-    told = " ".join(str(causes[0]).split())
-    if any(isinstance(cause, AuthenticationFailed) for cause in causes):
-        return f"{told} (look at lms-cassandra.username and lms-cassandra.password, LMS_CASSANDRA_PASSWORD)"
-    if any(sign in str(cause) for cause in causes for sign in _SIGNS_OF_TLS):
-        return f"{told} (where it is up, look at {_FILES})"
-    return told
 
 
 def _tell_datacenter(cluster: Cluster, config: StoreConfig) -> None:
@@ -239,7 +189,7 @@ def make_cluster(config: StoreConfig) -> Cluster:
     try:
         secured = _secured(config)
     except OSError as error:
-        raise SettingsError(f"{_FILES}: one of these files can't be used: {error}") from error
+        raise SettingsError(f"{TLS_FILES}: one of these files can't be used: {error}") from error
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=config.local_datacenter or "")),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,

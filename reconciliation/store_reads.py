@@ -11,7 +11,8 @@ from reconciliation.counters import Counters
 from reconciliation.errors import ReconciliationError, StoreUnavailable
 from reconciliation.model import IN_PROGRESS, Consumption, EnrolmentRow
 from reconciliation.statements import SERVER_CLOCK
-from reconciliation.store_connection import clock_difference, translated
+from reconciliation.store_connection import clock_difference
+from reconciliation.store_errors import translated
 
 #: What a request sent to Cassandra is until its answer is asked for: the driver's future, or why it could not be sent.
 Pending: TypeAlias = ResponseFuture | ReconciliationError
