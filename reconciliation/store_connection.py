@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 import structlog
 from cassandra import ConsistencyLevel, InvalidRequest, ProtocolVersion
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
 from cassandra.query import tuple_factory
 
 from reconciliation.binding import Statement
 from reconciliation.errors import SettingsError, StoreUnavailable
 from reconciliation.statements import OtherTable, StatementTexts, Tables, statement_texts
-from reconciliation.store_errors import TLS_FILES, told
+from reconciliation.store_errors import TLS_FILES, refuses_protocol, told
 from reconciliation.tls import Tls
 
 log = structlog.get_logger(__name__)
@@ -120,31 +120,58 @@ def open_session(config: StoreConfig, prepare: Callable[[Session, Tables], T]) -
         config.user_activity_agg_table,
     )
     try:
-        cluster = make_cluster(config)
+        opening = Opening(config)
     except SettingsError:
         raise
     except Exception as error:
         # A host's name that can't be resolved is reported here, before any connection.
         raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
     try:
-        session = cluster.connect()
+        session = opening.connect()
         session.default_fetch_size = _ROWS_PER_PAGE
         # The statements carry their timestamps themselves, or none at all.
         session.use_client_timestamp = False
-        _tell_datacenter(cluster, config)
-        return cluster, session, prepare(session, tables)
+        _tell_datacenter(opening.cluster, config)
+        return opening.cluster, session, prepare(session, tables)
     except SettingsError:
-        cluster.shutdown()
+        opening.cluster.shutdown()
         raise
     except Exception as error:
-        found = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
-        cluster.shutdown()
+        found = sorted({host.datacenter for host in opening.cluster.metadata.all_hosts() if host.datacenter})
+        opening.cluster.shutdown()
         if found and config.local_datacenter is not None and config.local_datacenter not in found:
             raise SettingsError(
                 f"lms-cassandra.localDatacenter (LMS_CASSANDRA_LOCALDATACENTER) is {config.local_datacenter!r}:"
                 f" Cassandra's data centres are {', '.join(found)}"
             ) from error
         raise StoreUnavailable(f"can't connect to Cassandra: {told(error)}") from error
+
+
+class Opening:
+    """A cluster on its way to a first session; `cluster` is the one that was tried last, for the caller to shut down.
+
+    Raises as `make_cluster`.
+    """
+
+    def __init__(self, config: StoreConfig) -> None:
+        self._config = config
+        # Everything from Cassandra 2.2 to 5.0 speaks it, and YugabyteDB. Left to itself the driver begins with versions
+        # of another product and connects three times, with warnings (cassandra/cluster.py, protocol_downgrade).
+        self.cluster = make_cluster(config, ProtocolVersion.V4)
+
+    def connect(self) -> Session:
+        """Connect, with the next version of the protocol where no host takes this one and one says so.
+
+        That is Cassandra with native_transport_allow_older_protocols off. Raises whatever the driver raises.
+        """
+        try:
+            return self.cluster.connect()
+        except NoHostAvailable as error:
+            if not refuses_protocol(error):
+                raise
+        self.cluster.shutdown()
+        self.cluster = make_cluster(self._config, ProtocolVersion.V5)
+        return self.cluster.connect()
 
 
 def clock_difference(server_clock_ms: Callable[[], int]) -> float:
@@ -181,7 +208,7 @@ def _tell_datacenter(cluster: Cluster, config: StoreConfig) -> None:
         )
 
 
-def make_cluster(config: StoreConfig) -> Cluster:
+def make_cluster(config: StoreConfig, protocol_version: int) -> Cluster:
     """Return the driver's cluster, not connected yet; it may raise where a host's name can't be resolved.
 
     Raises SettingsError where a certificate or key can't be used.
@@ -200,9 +227,7 @@ def make_cluster(config: StoreConfig) -> Cluster:
         contact_points=list(config.hosts),
         port=config.port,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        # Everything from Cassandra 2.2 to 5.0 speaks it, and YugabyteDB. Left to itself the driver begins with versions
-        # of another product and connects three times, with warnings (cassandra/cluster.py, protocol_downgrade).
-        protocol_version=ProtocolVersion.V4,
+        protocol_version=protocol_version,
         connect_timeout=config.timeout,
         control_connection_timeout=config.timeout,
         # The driver gives up after 64 attempts unless told otherwise (cassandra/policies.py): an outage may be longer.

@@ -4,12 +4,13 @@ import struct
 
 from cassandra import (
     AuthenticationFailed,
+    DriverException,
     FunctionFailure,
     RequestValidationException,
     Unauthorized,
 )
 from cassandra.cluster import NoHostAvailable
-from cassandra.protocol import ConfigurationException, SyntaxException
+from cassandra.protocol import ConfigurationException, ProtocolException, SyntaxException
 
 from reconciliation.errors import ReconciliationError, RequestFailed, StoreUnavailable
 
@@ -45,6 +46,14 @@ def translated(error: Exception) -> ReconciliationError:
     if all(isinstance(it, _ERRORS_OF_THE_REQUEST) and not isinstance(it, Unauthorized) for it in causes):
         return RequestFailed(f"Cassandra can't take this request: {causes[0]}")
     return StoreUnavailable(f"Cassandra did not answer: {type(error).__name__}: {error}")
+
+
+def refuses_protocol(error: NoHostAvailable) -> bool:
+    """Say whether a host would not speak the version of the protocol that we began with."""
+    causes = error.errors.values() if isinstance(error.errors, dict) else ()
+    # a plain DriverException is what the driver makes of a version that a host does not know (cassandra/cluster.py,
+    # protocol_downgrade); one that a host knows and does not take is a ProtocolException
+    return any(isinstance(cause, ProtocolException) or type(cause) is DriverException for cause in causes)
 
 
 def told(error: Exception) -> str:
