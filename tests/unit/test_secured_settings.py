@@ -74,6 +74,10 @@ def test_a_login_to_kafka_wants_all_its_parts(missing: str) -> None:
         ({"REDIS_USERNAME": "alice"}, "redis.username is given"),
         ({"REDIS_SSL_KEY_LOCATION": __file__}, "redis.ssl.enabled is false"),
         ({"SERVICE_SEARCH_TOKEN": "a", "SERVICE_SEARCH_HEADER": "X-Key: b"}, "only one of the two"),
+        (
+            {"SERVICE_SEARCH_BASEPATH": "http://h", "SERVICE_SEARCH_SSL_CA_LOCATION": __file__},
+            "service.search.basePath is no https:// URL",
+        ),
         ({"CELERY_BROKER_SENTINEL_MASTER": "main"}, "no sentinel:// URL"),
         ({"CELERY_BROKER_URL": "sentinel://h"}, "celery.broker.sentinel.master (CELERY_BROKER_SENTINEL_MASTER)"),
         ({"CELERY_BROKER_SSL_ENABLED": "true"}, "make it a rediss:// or amqps:// URL"),

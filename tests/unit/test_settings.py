@@ -185,6 +185,7 @@ TABLE: dict[str, tuple[str, object, str | None, object, tuple[str, ...]]] = {
         ("X-Key", "a b"),
         ("X-Key", "X Key: a", "X-Key:", ": a", "X-Key: \u00e9"),
     ),
+    "search_ssl_ca_location": ("SERVICE_SEARCH_SSL_CA_LOCATION", None, None, None, ("/no", str(PAGE))),
     "celery_broker_url": (
         "CELERY_BROKER_URL",
         "redis://127.0.0.1:6379/0",
