@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import structlog
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
-from kombu import compression
+from kombu import compression, serialization
 
 from ledger.messages import RECONCILE_TASK
 from reconciliation.broker_options import MADE_OTHERWISE, made_otherwise
@@ -46,10 +46,11 @@ _NEVER_SENT = ("eta", "expires", "group", "shadow", "callbacks", "errbacks", "ch
 _ALWAYS_EMPTY = ("stamped_headers", "stamps")
 # What Celery takes apart into two (celery/worker/request.py, execute_using_pool): anything else ends the worker.
 _NO_TIME_LIMITS: tuple[object, ...] = (None, [], [None, None])
-# kombu takes two further kinds of content whatever it is told to accept, and has Python's codecs, bz2 and zlib among
-# them, decode them by the encoding that the message names (kombu/serialization.py, loads).
 _CONTENT_TYPE = "application/json"
 _ENCODINGS = (None, "utf-8")
+# kombu takes these whatever it is told to accept, and has Python's codecs, bz2 and zlib among them, decode them by the
+# encoding that the message names (kombu/serialization.py, loads).
+_TAKEN_BESIDES = ("application/data", "application/text")
 # What Celery's request takes from the properties (celery/worker/request.py, Request.__init__).
 _USED_PROPERTIES = ("correlation_id", "reply_to", "priority")
 
@@ -146,16 +147,19 @@ class TolerantConsumer(Consumer):
 
 
 def unpack_nothing() -> None:
-    """Have kombu refuse every body that is called compressed, in this process: nobody here compresses one.
+    """Have kombu refuse, in this process, every body that is packed or left to a codec: nobody here sends one.
 
-    A few KiB can unpack into gigabytes, and kombu unpacks before it hands a message over, in the consuming thread.
+    A few KiB can unpack into gigabytes, and kombu unpacks before it hands a message over, in the consuming thread; of a
+    control message, as `celery control` sends them, nothing else is looked at first.
     """
     for packed in compression.encoders():
         compression.register(_refuse, _refuse, packed)
+    for content_type in _TAKEN_BESIDES:
+        serialization.register(content_type, None, _refuse, content_type)
 
 
 def _refuse(_body: object) -> bytes:
-    raise ValueError("a body of ours is not compressed")
+    raise ValueError("a body of ours is plain JSON")
 
 
 def what_is_strange(message: Any) -> str | None:

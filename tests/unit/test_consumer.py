@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from kombu import compression
+from kombu import compression, serialization
+from kombu.exceptions import DecodeError
 from kombu.message import Message
 from structlog.testing import capture_logs
 
@@ -274,6 +275,28 @@ def test_no_body_is_unpacked(packed: str, monkeypatch: pytest.MonkeyPatch) -> No
     forged = message({**HEADERS, "compression": packed}, raw=raw)
     assert forged.body == raw
     assert len(forged.errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content_encoding", "packed"),
+    [
+        ("application/data", "bz2", bz2.compress(bytes(ZEROS))),
+        ("application/text", "zlib", zlib.compress(bytes(ZEROS))),
+        (None, "bz2", bz2.compress(bytes(ZEROS))),
+    ],
+)
+def test_no_codec_is_asked_for_a_control_message_either(
+    content_type: str | None, content_encoding: str, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in ("_decoders", "type_to_name", "name_to_type"):
+        monkeypatch.setattr(serialization.registry, table, dict(getattr(serialization.registry, table)))
+    for table in ("_encoders", "_decoders"):
+        monkeypatch.setattr(compression, table, dict(getattr(compression, table)))
+    unpack_nothing()
+    monkeypatch.setattr(serialization, "_decode", lambda *_: pytest.fail("it was unpacked"))
+    forged = message(raw=packed, content_type=content_type, content_encoding=content_encoding)
+    with pytest.raises(DecodeError):
+        forged.decode()
 
 
 class Channel:
