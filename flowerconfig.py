@@ -19,7 +19,7 @@ if _file:
     if os.environ.get("FLOWER_BASIC_AUTH"):
         sys.exit("both FLOWER_BASIC_AUTH and FLOWER_BASIC_AUTH_FILE are set; unset one of them")
     try:
-        basic_auth = Path(_file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        basic_auth = Path(_file).read_text(encoding="utf-8-sig").removesuffix("\n").removesuffix("\r")
     except OSError as _error:
         sys.exit(f"FLOWER_BASIC_AUTH_FILE: can't read {_file}: {_error.strerror}")
     except UnicodeDecodeError:

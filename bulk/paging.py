@@ -11,7 +11,7 @@ from bulk.patience import Patience
 from reconciliation.binding import Statement
 from reconciliation.errors import ReconciliationError, StoreUnavailable
 from reconciliation.store_answers import Pending, Sender
-from reconciliation.store_connection import translated
+from reconciliation.store_errors import translated
 
 Row: TypeAlias = tuple[Any, ...]
 

@@ -28,7 +28,8 @@ from reconciliation.statements import (
     scan_texts,
     users_enrolments_text,
 )
-from reconciliation.store_connection import StoreConfig, open_session, prepared, translated
+from reconciliation.store_connection import StoreConfig, open_session, prepared
+from reconciliation.store_errors import translated
 
 _STATES = ("progress", "contentstatus")
 _ISSUED = "issued_certificates"

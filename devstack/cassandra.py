@@ -69,6 +69,8 @@ client_encryption_options:
   store_type: PKCS12
   require_client_auth: false
 """
+# Off where an installation takes the newest version of the protocol alone.
+_NEWEST_PROTOCOL = "native_transport_allow_older_protocols: false\n"
 # Who Cassandra lets in first of all.
 _FIRST_USER = ("cassandra", "cassandra")
 
@@ -129,7 +131,14 @@ class CassandraServer(JavaServer):
     name: ClassVar[str] = "cassandra"
     start_limit: ClassVar[float] = 180.0
 
-    def __init__(self, place: Place, *, sync_every_write: bool = True, version: str = VERSIONS[0]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        sync_every_write: bool = True,
+        version: str = VERSIONS[0],
+        newest_protocol_alone: bool = False,
+    ) -> None:
         if version not in VERSIONS:
             raise DevstackError(
                 self.name,
@@ -140,6 +149,7 @@ class CassandraServer(JavaServer):
         super().__init__(place, place.ports.cassandra, self.name if is_usual else f"{self.name}-{version}")
         # one version does not read what another has left
         self._data = self.folder / ("data" if is_usual else f"data-{version}")
+        self._protocols = _NEWEST_PROTOCOL if newest_protocol_alone else ""
         self._commitlog = _SYNC_EVERY_WRITE if sync_every_write else _SYNC_AS_USUAL
 
     def command(self) -> Sequence[str]:
@@ -149,6 +159,7 @@ class CassandraServer(JavaServer):
         storage = internal_port(self.folder / "storage-port", self.place.ports)
         configuration.write_text(
             _YAML.format(host=HOST, port=self.port, storage=storage, data=data, commitlog=self._commitlog)
+            + self._protocols
             + self._secured()
         )
         logging = self.folder / "logback.xml"

@@ -9,7 +9,8 @@ from cassandra.cluster import Session
 from reconciliation.binding import Statement
 from reconciliation.model import EnrolmentKey
 from reconciliation.statements import Tables, current_texts
-from reconciliation.store_connection import StoreConfig, open_session, prepared, translated
+from reconciliation.store_connection import StoreConfig, open_session, prepared
+from reconciliation.store_errors import translated
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from reconciliation.statements import (
     users_consumption_text,
     users_enrolments_text,
 )
-from reconciliation.store_connection import StoreConfig, open_session, translated
+from reconciliation.store_connection import StoreConfig, open_session
+from reconciliation.store_errors import translated
 
 _MOST_ENROLMENTS = 200
 _MOST_CONSUMPTION = 2000

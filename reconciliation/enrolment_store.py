@@ -21,7 +21,8 @@ from reconciliation.model import (
     Look,
 )
 from reconciliation.store_answers import Pending, Sender, wait_for_all
-from reconciliation.store_connection import StoreConfig, translated
+from reconciliation.store_connection import StoreConfig
+from reconciliation.store_errors import translated
 from reconciliation.store_reads import Reads, consumption_row, enrolment_row, first_error
 
 __all__ = ["EnrolmentStore", "StoreConfig"]

@@ -112,4 +112,5 @@ def collection_search(settings: Settings) -> CollectionSearch | None:
         settings.search_timeout,
         settings.collection_status_cache_expiry,
         header=search_header(settings),
+        authority=settings.search_ssl_ca_location,
     )

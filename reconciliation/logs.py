@@ -32,6 +32,8 @@ KAFKA_LOGGER = "confluent_kafka"
 # What the driver tells beside the error that it raises, for every attempt to connect: worker/connections.py tells it
 # once, and again at growing intervals.
 _TOLD_ALREADY = ("[control connection] Error connecting to", "Control connection failed to connect")
+# What Cassandra says to a version of its protocol that it does not take: then the next is tried (store_connection.py).
+_VERSION_REFUSED = "Rejecting Protocol Version"
 # Celery's own word for its broker being away, with the addresses alone.
 _BROKER_AWAY = "consumer: Cannot connect to"
 
@@ -63,7 +65,7 @@ def configure_logging(form: str, level: str, warnings: Sequence[str] = ()) -> No
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(form, shared, is_coloured=form != "json" and sys.stderr.isatty()))
-    handler.addFilter(_is_news)
+    handler.addFilter(is_news)
     handler.addFilter(NoiseFilter(_REPEATING))
     root = logging.getLogger()
     root.handlers = [handler]
@@ -96,7 +98,10 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
         return super().format(record)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def is_news(record: logging.LogRecord) -> bool:
+    """Say whether a record is told: what a driver tells beside the error that it raises is not."""
+    if record.name == "cassandra.connection":
+        return _VERSION_REFUSED not in record.getMessage()
     return record.name != "cassandra.cluster" or not str(record.msg).startswith(_TOLD_ALREADY)
 
 

@@ -28,6 +28,10 @@ ORIGINAL_TIMESTAMP_HEADER = "original-timestamp"
 #: An id that takes more bytes in UTF-8 is none. Sunbird's have below 100, and Cassandra takes no key above 65,535.
 LONGEST_ID_BYTES = 1024
 
+#: A request whose value, key and headers take more bytes is none. Genuine ones have some 600. The ledger keeps each as
+#: it came, and its bound counts requests.
+LARGEST_REQUEST_BYTES = 64 * 1024
+
 _ENTRY_NAMESPACE = uuid.UUID("5b0f4a2e-6f0c-4c57-9a38-0d6a3a0e7c11")
 
 
@@ -44,7 +48,7 @@ def parse(record: Record, *, batch_sync: bool = False) -> SyncRequest | Skip:
     Raises:
         InvalidRequest: the record can't be a request and goes to the failed topic: no JSON object (RFC 8259, UTF-8), or
             our action with an id that is missing, blank, no string, impossible in UTF-8 or longer than
-            `LONGEST_ID_BYTES`.
+            `LONGEST_ID_BYTES`, or in a record larger than `LARGEST_REQUEST_BYTES`.
 
     """
     if record.value is None:
@@ -57,16 +61,26 @@ def parse(record: Record, *, batch_sync: bool = False) -> SyncRequest | Skip:
     if not isinstance(action, str) or action.lower() not in ours:
         return Skip(f"edata.action is not {' or '.join(ours)}")
     repeated = any(name == REPEATED_HEADER for name, _ in record.headers)
+    enrolment = EnrolmentKey(
+        user_id=_identifier(edata, "userId"),
+        course_id=_identifier(edata, "courseId"),
+        batch_id=_identifier(edata, "batchId"),
+    )
+    size = record_size(record)
+    if size > LARGEST_REQUEST_BYTES:
+        raise InvalidRequest(f"the record takes {size} bytes; {LARGEST_REQUEST_BYTES} are allowed")
     return SyncRequest(
         entry_id=request_id(record.origin),
-        enrolment=EnrolmentKey(
-            user_id=_identifier(edata, "userId"),
-            course_id=_identifier(edata, "courseId"),
-            batch_id=_identifier(edata, "batchId"),
-        ),
+        enrolment=enrolment,
         record=_as_first_sent(record) if repeated else record,
         repeated=repeated,
     )
+
+
+def record_size(record: Record) -> int:
+    """Count the bytes of a record's value, key and headers."""
+    headers = sum(len(name.encode("utf-8", "surrogatepass")) + len(value or b"") for name, value in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers
 
 
 def _as_first_sent(record: Record) -> Record:

@@ -25,9 +25,9 @@ _PROBE_COURSE = "enrolment-reconciliation-probe"
 class CollectionSearch:
     """The search service at `base_path`; an answer is kept `cache_expiry` seconds for each course (0: not at all).
 
-    `header` is sent with every question, a name and a value (`search_header`). `timeout` is in seconds, for connecting
-    and for the whole answer; `clock` gives seconds that never go back. Safe
-    for use by several threads.
+    `header` is sent with every question, a name and a value (`search_header`). `authority` is the file of who signed
+    the service's certificate, None for the usual public ones. `timeout` is in seconds, for connecting and for the whole
+    answer; `clock` gives seconds that never go back. Safe for use by several threads.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class CollectionSearch:
         cache_expiry: float = 3600.0,
         clock: Callable[[], float] = time.monotonic,
         header: tuple[str, str] | None = None,
+        authority: str | None = None,
     ) -> None:
         self._base_path = base_path.rstrip("/")
         self._timeout = timeout
@@ -45,6 +46,8 @@ class CollectionSearch:
         self._session = requests.Session()
         # The service is a neighbour in the cluster: a proxy or a .netrc of the environment is not meant for it.
         self._session.trust_env = False
+        if authority is not None:
+            self._session.verify = authority
         if header is not None:
             self._session.headers.update([header])
         self._cached: OrderedDict[str, tuple[float, CollectionStatus]] = OrderedDict()
@@ -118,7 +121,8 @@ class CollectionSearch:
                 stream=True,
             ) as answer:
                 code, body = answer.status_code, self._body(answer)
-        except (requests.RequestException, HTTPError) as error:
+        except (OSError, HTTPError) as error:
+            # not requests.RequestException alone, which is an OSError: an authority's file may be gone
             raise _unavailable(error) from error
         if code >= _FIRST_SERVER_ERROR or code == requests.codes.too_many_requests:
             raise SearchUnavailable(f"the search service answered {code}")

@@ -56,6 +56,24 @@ class SearchSettings(BaseSettings):
         Documented("service.search.header", "Sent to it as a header, in place of a token.", secret=True),
     ] = Field(default=None, repr=False)
 
+    search_ssl_ca_location: Annotated[
+        str | None,
+        kind.FILE,
+        Documented(
+            "service.search.ssl.ca.location",
+            "The authority that signed its certificate (PEM).",
+            default="the usual public authorities",
+        ),
+    ] = None
+
+    @field_validator("search_ssl_ca_location")
+    @classmethod
+    def _goes_with_search_tls(cls, path: str | None, others: ValidationInfo) -> str | None:
+        base_path = others.data.get("search_base_path", "https://")
+        if path is not None and not (base_path or "").startswith("https://"):
+            raise ValueError("service.search.basePath is no https:// URL, and it would not be used")
+        return path
+
     @field_validator("search_header")
     @classmethod
     def _is_the_only_search_header(

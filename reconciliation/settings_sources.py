@@ -86,7 +86,8 @@ def _content(variable: str, path: str) -> str:
     try:
         with Path(path).open("rb") as file:
             content = file.read(_LARGEST_SECRET_FILE + 1)
-        text = content.decode("utf-8")
+        # some editors put a byte order mark before a text: no password begins with one
+        text = content.decode("utf-8-sig")
     except OSError as error:
         reason = error.strerror or "it can't be opened"
     except UnicodeDecodeError:

@@ -25,6 +25,18 @@ _TLS_HINT = (
 )
 
 
+# Several URLs in one setting; a semicolon elsewhere belongs to the URL in which it stands.
+_BETWEEN_URLS = re.compile(r";(?=[a-z]+://)", re.IGNORECASE)
+_NO_AMQP_QUERY = (
+    "behind the host may stand a virtual host and nothing else; of TLS say celery.broker.ssl.ca.location and the"
+    " settings beside it"
+)
+_PERCENT_HINT = (
+    "behind the host stands an @: what is special in a URL is written with a percent sign in user and password, / as"
+    " %2F, ? as %3F, # as %23 and @ as %40"
+)
+
+
 def _split_url(text: str) -> SplitResult:
     # urlsplit drops tabs and line breaks and takes the rest as it is: refuse them before it looks
     if not text.isascii() or not text.isprintable() or " " in text:
@@ -37,6 +49,9 @@ def _split_url(text: str) -> SplitResult:
         complete = False
     if not complete:
         raise ValueError
+    if "@" in parts.path + parts.query + parts.fragment:
+        # urlsplit takes the beginning of such a password for the port, and the rest of it would be told in logs
+        raise ValueError(_PERCENT_HINT)
     return parts
 
 
@@ -48,7 +63,8 @@ def _parse_base_path(text: str) -> str:
 
 
 def _check_redis_database(parts: SplitResult) -> None:
-    if re.fullmatch(r"/?[0-9]{0,4}/?", parts.path, re.ASCII) is None or parts.fragment:
+    # not 0/, which kombu hands to int as it is (kombu/transport/redis.py, Channel._prepare_virtual_host)
+    if re.fullmatch(r"/?|/[0-9]{1,4}", parts.path, re.ASCII) is None or parts.fragment:
         raise ValueError("after the port comes the number of the database, as in redis://host:6379/0")
 
 
@@ -76,6 +92,7 @@ def _check_file(name: str, path: str) -> None:
 
 
 def _parse_broker_url(text: str) -> str:
+    # kombu takes every semicolon for one between URLs (kombu/connection.py, Connection.__init__)
     urls = [_split_url(url) for url in text.split(";")]
     schemes = {url.scheme for url in urls}
     if schemes == {_SENTINEL}:
@@ -83,9 +100,17 @@ def _parse_broker_url(text: str) -> str:
     elif schemes <= _REDIS_SCHEMES and len(urls) == 1:
         _check_redis_database(urls[0])
         _check_tls_options(urls[0])
-    elif not (schemes <= _AMQP_SCHEMES and len(schemes) == 1):
+    elif schemes <= _AMQP_SCHEMES and len(schemes) == 1:
+        _check_amqp(urls)
+    else:
         raise ValueError
     return text
+
+
+def _check_amqp(urls: list[SplitResult]) -> None:
+    # kombu takes what stands there in place of what it is told of TLS (kombu/utils/url.py, parse_url)
+    if any(url.query or url.fragment for url in urls):
+        raise ValueError(_NO_AMQP_QUERY)
 
 
 def _check_sentinels(urls: list[SplitResult]) -> None:
@@ -144,9 +169,14 @@ def without_query(url: str) -> str:
     return url.partition("?")[0]
 
 
+def split_urls(urls: str) -> list[str]:
+    """Take several URLs of one setting apart."""
+    return _BETWEEN_URLS.split(urls)
+
+
 def masked(urls: str) -> str:
     """Tell one URL or several, separated by semicolons: schemes, hosts, ports and databases, and nothing else."""
-    return ";".join(map(_masked_one, urls.split(";")))
+    return ";".join(map(_masked_one, split_urls(urls)))
 
 
 def _masked_one(url: str) -> str:

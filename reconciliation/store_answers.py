@@ -13,7 +13,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, ResponseFuture, ResultSet, S
 from cassandra.query import Statement
 
 from reconciliation.errors import ReconciliationError
-from reconciliation.store_connection import translated
+from reconciliation.store_errors import translated
 
 
 class Answer:

@@ -1,30 +1,21 @@
-"""How Cassandra is reached: connection, prepared statements, and what the driver's errors mean."""
+"""How Cassandra is reached: connection and prepared statements."""
 
-import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import structlog
-from cassandra import (
-    AuthenticationFailed,
-    ConsistencyLevel,
-    FunctionFailure,
-    InvalidRequest,
-    ProtocolVersion,
-    RequestValidationException,
-    Unauthorized,
-)
+from cassandra import ConsistencyLevel, InvalidRequest, ProtocolVersion
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
-from cassandra.protocol import ConfigurationException, SyntaxException
 from cassandra.query import tuple_factory
 
 from reconciliation.binding import Statement
-from reconciliation.errors import ReconciliationError, RequestFailed, SettingsError, StoreUnavailable
+from reconciliation.errors import SettingsError, StoreUnavailable
 from reconciliation.statements import OtherTable, StatementTexts, Tables, statement_texts
+from reconciliation.store_errors import TLS_FILES, refuses_protocol, told
 from reconciliation.tls import Tls
 
 log = structlog.get_logger(__name__)
@@ -33,26 +24,10 @@ _ROWS_PER_PAGE = 1000
 _FIRST_RECONNECTION_SECONDS = 0.5
 _LONGEST_RECONNECTION_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 5
-# the last ones are all that is told where one side speaks TLS and the other does not
-_SIGNS_OF_TLS = ("SSL", "certificate", "closed", "shutdown", "reset")
-_FILES = "lms-cassandra.ssl.enabled (LMS_CASSANDRA_SSL_ENABLED), lms-cassandra.ssl.ca.location and what goes with them"
-
 T = TypeVar("T")
 
 #: A clock that differs more from Cassandra's is told of, in seconds.
 CLOCK_TOLERANCE = 2.0
-
-# What says that the request itself can't be carried out. Anything else may be a server's trouble: it is called an
-# outage, and the probe that the retry policy makes then decides (docs/reliability.md, outages).
-_ERRORS_OF_THE_REQUEST = (
-    RequestValidationException,
-    SyntaxException,
-    ConfigurationException,
-    FunctionFailure,
-    ValueError,
-    TypeError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,31 +120,58 @@ def open_session(config: StoreConfig, prepare: Callable[[Session, Tables], T]) -
         config.user_activity_agg_table,
     )
     try:
-        cluster = make_cluster(config)
+        opening = Opening(config)
     except SettingsError:
         raise
     except Exception as error:
         # A host's name that can't be resolved is reported here, before any connection.
         raise StoreUnavailable(f"can't connect to Cassandra: {error}") from error
     try:
-        session = cluster.connect()
+        session = opening.connect()
         session.default_fetch_size = _ROWS_PER_PAGE
         # The statements carry their timestamps themselves, or none at all.
         session.use_client_timestamp = False
-        _tell_datacenter(cluster, config)
-        return cluster, session, prepare(session, tables)
+        _tell_datacenter(opening.cluster, config)
+        return opening.cluster, session, prepare(session, tables)
     except SettingsError:
-        cluster.shutdown()
+        opening.cluster.shutdown()
         raise
     except Exception as error:
-        found = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
-        cluster.shutdown()
+        found = sorted({host.datacenter for host in opening.cluster.metadata.all_hosts() if host.datacenter})
+        opening.cluster.shutdown()
         if found and config.local_datacenter is not None and config.local_datacenter not in found:
             raise SettingsError(
                 f"lms-cassandra.localDatacenter (LMS_CASSANDRA_LOCALDATACENTER) is {config.local_datacenter!r}:"
                 f" Cassandra's data centres are {', '.join(found)}"
             ) from error
-        raise StoreUnavailable(f"can't connect to Cassandra: {_told(error)}") from error
+        raise StoreUnavailable(f"can't connect to Cassandra: {told(error)}") from error
+
+
+class Opening:
+    """A cluster on its way to a first session; `cluster` is the one that was tried last, for the caller to shut down.
+
+    Raises as `make_cluster`.
+    """
+
+    def __init__(self, config: StoreConfig) -> None:
+        self._config = config
+        # Everything from Cassandra 2.2 to 5.0 speaks it, and YugabyteDB. Left to itself the driver begins with versions
+        # of another product and connects three times, with warnings (cassandra/cluster.py, protocol_downgrade).
+        self.cluster = make_cluster(config, ProtocolVersion.V4)
+
+    def connect(self) -> Session:
+        """Connect, with the next version of the protocol where no host takes this one and one says so.
+
+        That is Cassandra with native_transport_allow_older_protocols off. Raises whatever the driver raises.
+        """
+        try:
+            return self.cluster.connect()
+        except NoHostAvailable as error:
+            if not refuses_protocol(error):
+                raise
+        self.cluster.shutdown()
+        self.cluster = make_cluster(self._config, ProtocolVersion.V5)
+        return self.cluster.connect()
 
 
 def clock_difference(server_clock_ms: Callable[[], int]) -> float:
@@ -183,19 +185,6 @@ def clock_difference(server_clock_ms: Callable[[], int]) -> float:
     return ((asked_ms + answered_ms) / 2 - server_ms) / 1000
 
 
-def translated(error: Exception) -> ReconciliationError:
-    """Return what a driver's exception means: RequestFailed or StoreUnavailable, with the driver's text."""
-    causes: list[Exception] = [error]
-    if isinstance(error, NoHostAvailable) and error.errors:
-        # What fails while a message is encoded arrives as one cause a host (cassandra/cluster.py,
-        # ResponseFuture._query).
-        causes = list(error.errors.values()) if isinstance(error.errors, dict) else causes
-    # A right that is missing is no request's fault, though the driver counts it among the invalid requests.
-    if all(isinstance(it, _ERRORS_OF_THE_REQUEST) and not isinstance(it, Unauthorized) for it in causes):
-        return RequestFailed(f"Cassandra can't take this request: {causes[0]}")
-    return StoreUnavailable(f"Cassandra did not answer: {type(error).__name__}: {error}")
-
-
 def _secured(config: StoreConfig) -> dict[str, Any]:
     """Give the driver's arguments for user and TLS. Raises OSError where a file holds something else."""
     arguments: dict[str, Any] = {}
@@ -204,18 +193,6 @@ def _secured(config: StoreConfig) -> dict[str, Any]:
     if config.tls is not None:
         arguments["ssl_context"] = config.tls.context()
     return arguments
-
-
-def _told(error: Exception) -> str:
-    """Tell why no host took us, in one line, with what to look at where that is a matter of settings."""
-    causes = list(error.errors.values()) if isinstance(error, NoHostAvailable) and error.errors else [error]
-    # of many hosts mostly the same
-    told = " ".join(str(causes[0]).split())
-    if any(isinstance(cause, AuthenticationFailed) for cause in causes):
-        return f"{told} (look at lms-cassandra.username and lms-cassandra.password, LMS_CASSANDRA_PASSWORD)"
-    if any(sign in str(cause) for cause in causes for sign in _SIGNS_OF_TLS):
-        return f"{told} (where it is up, look at {_FILES})"
-    return told
 
 
 def _tell_datacenter(cluster: Cluster, config: StoreConfig) -> None:
@@ -231,7 +208,7 @@ def _tell_datacenter(cluster: Cluster, config: StoreConfig) -> None:
         )
 
 
-def make_cluster(config: StoreConfig) -> Cluster:
+def make_cluster(config: StoreConfig, protocol_version: int) -> Cluster:
     """Return the driver's cluster, not connected yet; it may raise where a host's name can't be resolved.
 
     Raises SettingsError where a certificate or key can't be used.
@@ -239,7 +216,7 @@ def make_cluster(config: StoreConfig) -> Cluster:
     try:
         secured = _secured(config)
     except OSError as error:
-        raise SettingsError(f"{_FILES}: one of these files can't be used: {error}") from error
+        raise SettingsError(f"{TLS_FILES}: one of these files can't be used: {error}") from error
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=config.local_datacenter or "")),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
@@ -250,9 +227,7 @@ def make_cluster(config: StoreConfig) -> Cluster:
         contact_points=list(config.hosts),
         port=config.port,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        # Everything from Cassandra 2.2 to 5.0 speaks it, and YugabyteDB. Left to itself the driver begins with versions
-        # of another product and connects three times, with warnings (cassandra/cluster.py, protocol_downgrade).
-        protocol_version=ProtocolVersion.V4,
+        protocol_version=protocol_version,
         connect_timeout=config.timeout,
         control_connection_timeout=config.timeout,
         # The driver gives up after 64 attempts unless told otherwise (cassandra/policies.py): an outage may be longer.

@@ -12,7 +12,8 @@ from reconciliation.errors import ReconciliationError, StoreUnavailable
 from reconciliation.model import IN_PROGRESS, Consumption, EnrolmentRow
 from reconciliation.statements import SERVER_CLOCK
 from reconciliation.store_answers import Pending, Sender
-from reconciliation.store_connection import clock_difference, translated
+from reconciliation.store_connection import clock_difference
+from reconciliation.store_errors import translated
 
 
 class Reads:

@@ -37,7 +37,7 @@ MakeKeyspace = Callable[[AggregateLayout], str]
 MakeEnvironment = Callable[[], str]
 
 # Folders whose tests have more servers than these.
-_OWN_SERVERS = ("secured", "versions")
+_OWN_SERVERS = ("protocol", "secured", "versions")
 _LOGS = pytest.StashKey[list[Path]]()
 _SHOWN_LOGS = 4
 _SHOWN_CHARACTERS = 5_000

@@ -2,7 +2,9 @@
 
 Celery does whatever a message asks for: it runs its own built-in tasks (celery/app/builtins.py), sends what a message
 names as callbacks (celery/app/trace.py, build_tracer), holds what has an ETA in memory beyond every bound
-(celery/worker/strategy.py, task_message_handler), and ends over a header or body that is of a kind it does not expect.
+(celery/worker/strategy.py, task_message_handler), unpacks whatever its headers call packed (kombu/message.py,
+Message.__init__), and ends over a header or body that is of a kind it does not expect. That message then comes back
+(kombu/transport/virtual/base.py, QoS.restore_unacked_once) and ends the next worker too.
 So whoever can write to the broker could do all that. Here they can ask for a reconciliation and for nothing else.
 What a message was about stands in the ledger, so nothing is lost with it.
 """
@@ -15,6 +17,7 @@ from typing import Any, ClassVar
 import structlog
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
+from kombu import compression, serialization
 
 from ledger.messages import RECONCILE_TASK
 from reconciliation.broker_options import MADE_OTHERWISE, made_otherwise
@@ -40,7 +43,14 @@ _DELAYS = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 # (the last four: a request's headers and what its body embeds are one, celery/app/trace.py, fast_trace_task).
 _NEVER_SENT = ("eta", "expires", "group", "shadow", "callbacks", "errbacks", "chain", "chord")
 # Headers that Celery iterates over, so that a number there ends the worker.
-_ALWAYS_EMPTY = ("timelimit", "stamped_headers", "stamps")
+_ALWAYS_EMPTY = ("stamped_headers", "stamps")
+# What Celery takes apart into two (celery/worker/request.py, execute_using_pool): anything else ends the worker.
+_NO_TIME_LIMITS: tuple[object, ...] = (None, [], [None, None])
+_CONTENT_TYPE = "application/json"
+_ENCODINGS = (None, "utf-8")
+# kombu takes these whatever it is told to accept, and has Python's codecs, bz2 and zlib among them, decode them by the
+# encoding that the message names (kombu/serialization.py, loads).
+_TAKEN_BESIDES = ("application/data", "application/text")
 # What Celery's request takes from the properties (celery/worker/request.py, Request.__init__).
 _USED_PROPERTIES = ("correlation_id", "reply_to", "priority")
 
@@ -62,6 +72,7 @@ class TolerantConsumer(Consumer):
 
     def start(self) -> None:
         """Serve metrics and health, and then consume until the worker ends."""
+        unpack_nothing()
         self._loop_health = serve(self.pool)
         super().start()
 
@@ -86,6 +97,14 @@ class TolerantConsumer(Consumer):
             # log.py, Logging.setup)
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Throw away a message that could not even be unpacked, or a command. Celery would log all that stands in it.
+
+        And it would end over one without a body (celery/worker/consumer/consumer.py, dump_body).
+        """
+        log.error("a message that can't be read is thrown away", reason=type(exc).__name__)
+        message.ack_log_error(log, self.connection_errors)
 
     def create_task_handler(self, *arguments: Any, **named: Any) -> Callable[[Any], Any]:
         """Give what handles each message that comes."""
@@ -127,9 +146,28 @@ class TolerantConsumer(Consumer):
             self._loop_health.turned(time.monotonic())
 
 
+def unpack_nothing() -> None:
+    """Have kombu refuse, in this process, every body that is packed or left to a codec: nobody here sends one.
+
+    A few KiB can unpack into gigabytes, and kombu unpacks before it hands a message over, in the consuming thread; of a
+    control message, as `celery control` sends them, nothing else is looked at first.
+    """
+    for packed in compression.encoders():
+        compression.register(_refuse, _refuse, packed)
+    for content_type in _TAKEN_BESIDES:
+        serialization.register(content_type, None, _refuse, content_type)
+
+
+def _refuse(_body: object) -> bytes:
+    raise ValueError("a body of ours is plain JSON")
+
+
 def what_is_strange(message: Any) -> str | None:
     """Say in which way a message is not one of the bridge's, in words of ours; None where it is."""
-    return _strange_headers(message.headers, message.properties) or _strange_body(message)
+    try:
+        return _strange_headers(message.headers, message.properties) or _strange_body(message)
+    except Exception as error:  # noqa: BLE001 - of what anybody may have made up, which must not come back again and again
+        return f"it can't be looked at ({type(error).__name__})"
 
 
 def _strange_headers(headers: object, properties: object) -> str | None:
@@ -140,15 +178,31 @@ def _strange_headers(headers: object, properties: object) -> str | None:
     never_sent = any(headers.get(name) is not None for name in _NEVER_SENT)
     if never_sent or not all(_is_nothing(headers.get(name)) for name in _ALWAYS_EMPTY):
         return "it asks for more than an attempt"
+    if headers.get("timelimit") not in _NO_TIME_LIMITS:
+        return "it asks for more than an attempt"
+    others = [value for name, value in headers.items() if name != "timelimit"]
     used = [properties.get(name) for name in _USED_PROPERTIES] if isinstance(properties, dict) else []
-    if not all(_is_plain(value) for value in (*headers.values(), *used)):
+    if not all(_is_plain(value) for value in (*others, *used)):
         return "a header is of another kind, or too long"
     return None
 
 
 def _strange_body(message: Any) -> str | None:
-    if len(message.body or b"") > LARGEST_BODY:
+    """Say what is strange about a body, which is read only where nothing speaks against that."""
+    return _strange_wrapping(message) or _strange_content(message)
+
+
+def _strange_wrapping(message: Any) -> str | None:
+    if not isinstance(message.body, bytes | str):
+        return "its body is of another kind, or missing"
+    if len(message.body) > LARGEST_BODY:
         return "its body is too large"
+    if message.content_type != _CONTENT_TYPE or message.content_encoding not in _ENCODINGS:
+        return "its body is not called JSON"
+    return None
+
+
+def _strange_content(message: Any) -> str | None:
     try:
         body = message.decode()
     except Exception as error:  # noqa: BLE001 - whatever a decoder says of a body that anybody may have made up
@@ -170,7 +224,5 @@ def _is_plain(value: object) -> bool:
 
 
 def _is_nothing(value: object) -> bool:
-    """Say whether it is None, an empty dictionary, or a list that holds nothing else, as `timelimit` does."""
-    if isinstance(value, dict):
-        return not value
-    return value is None or (isinstance(value, list | tuple) and all(each is None for each in value))
+    """Say whether it is None, or an empty list or dictionary."""
+    return value is None or (isinstance(value, list | tuple | dict) and not value)

@@ -14,7 +14,7 @@ from reconciliation.from_settings import relations_table, store_config
 from reconciliation.settings import Settings
 from reconciliation.settings_relations import CASSANDRA
 from reconciliation.statements import SERVER_CLOCK, OtherTable, StatementTexts, Tables, relation_set_text
-from reconciliation.store_connection import StoreConfig, clock_difference, make_cluster, worker_texts
+from reconciliation.store_connection import Opening, StoreConfig, clock_difference, worker_texts
 
 
 def look_at_cassandra(settings: Settings, limit: float) -> CassandraSeen:
@@ -34,17 +34,17 @@ def look_at_cassandra(settings: Settings, limit: float) -> CassandraSeen:
 
 def _look(config: StoreConfig, relations: OtherTable | None) -> CassandraSeen:
     try:
-        cluster = make_cluster(config)
+        opening = Opening(config)
     except Exception as error:  # noqa: BLE001 - whatever keeps the driver from connecting is what is to be told
         return CassandraSeen(trouble=words_of(error))
     try:
         try:
-            session = cluster.connect()
+            session = opening.connect()
         except Exception as error:  # noqa: BLE001 - as above
             return CassandraSeen(trouble=_reason(error))
-        return _answers(cluster, session, config, relations)
+        return _answers(opening.cluster, session, config, relations)
     finally:
-        cluster.shutdown()
+        opening.cluster.shutdown()
 
 
 def _reason(error: Exception) -> str:

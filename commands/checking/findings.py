@@ -7,6 +7,7 @@ from enum import StrEnum
 from urllib.parse import unquote, urlsplit
 
 from reconciliation.settings_sources import environment_variable
+from reconciliation.settings_urls import split_urls
 
 
 class State(StrEnum):
@@ -114,7 +115,7 @@ def not_looked_at(server: str, whats: Iterable[str], reason: str) -> list[Findin
 def secrets_of(urls: Iterable[str]) -> frozenset[str]:
     """Give the passwords in these URLs (several may stand in one, separated by semicolons), as written and decoded."""
     found: set[str] = set()
-    for url in (single for together in urls for single in together.split(";")):
+    for url in (single for together in urls for single in split_urls(together)):
         password = urlsplit(url).password
         if password:
             found |= {password, unquote(password)}

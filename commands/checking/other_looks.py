@@ -31,7 +31,11 @@ def look_at_search(settings: Settings, limit: float) -> list[Finding]:
         return [Finding(SEARCH, "answers", State.NOT_LOOKED_AT, detail, f"set {setting} if there is one")]
     address = shown(settings.search_base_path, secret=False).strip("'")
     search = CollectionSearch(
-        settings.search_base_path, min(limit, settings.search_timeout), 0, header=search_header(settings)
+        settings.search_base_path,
+        min(limit, settings.search_timeout),
+        0,
+        header=search_header(settings),
+        authority=settings.search_ssl_ca_location,
     )
     try:
         search.status(_PROBE_COURSE)

@@ -37,13 +37,23 @@ def look_at_relations(settings: Settings, limit: float) -> RelationsSeen:
     timeout = min(limit, settings.redis_timeout)
     client = connect_redis(relation_cache_arguments(settings), timeout, repeats=0)
     try:
-        keys = int(client.dbsize())
-        leaf_nodes = _holds_leaf_nodes(client, keys)
+        client.ping()
+        seen = _count_keys(client)
     except (redis.RedisError, OSError) as error:
         return RelationsSeen(trouble=words_of(error))
     finally:
         client.close()
-    return RelationsSeen(keys=keys, leaf_nodes=leaf_nodes, refused=_run_script(settings, timeout))
+    return replace(seen, refused=_run_script(settings, timeout))
+
+
+def _count_keys(client: Any) -> RelationsSeen:
+    """Count the keys and look for leaf nodes, as far as this user may: a worker needs neither."""
+    keys = None
+    try:
+        keys = int(client.dbsize())
+        return RelationsSeen(keys=keys, leaf_nodes=_holds_leaf_nodes(client, keys))
+    except redis.exceptions.NoPermissionError as error:
+        return RelationsSeen(keys=keys, leaf_nodes=None, unlisted=brief(words_of(error)))
 
 
 def _holds_leaf_nodes(client: Any, keys: int) -> bool | None:

@@ -23,13 +23,14 @@ _OLDEST_VERSION = 6
 class RelationsSeen:
     """The relation cache. `trouble` is what the client said where it could not be asked; then the rest is empty.
 
-    `leaf_nodes` says whether a set of them was found, None where not all keys were looked at. `refused` is why scripts
-    may not run, or "".
+    `keys` is None where they may not be counted. `leaf_nodes` says whether a set of them was found, None where not all
+    keys were looked at. `unlisted` is why keys may not be counted or listed, `refused` why scripts may not run, or "".
     """
 
     trouble: str = ""
-    keys: int = 0
+    keys: int | None = 0
     leaf_nodes: bool | None = False
+    unlisted: str = ""
     refused: str = ""
 
 
@@ -96,8 +97,9 @@ def judge_relations(settings: Settings, seen: RelationsSeen) -> list[Finding]:
             login = f"correct {named('redis.username', 'redis.password')}"
             away = unreachable(RELATIONS, "answers", seen.trouble, address, servers, tls=tls, password=login)
         return [away, *not_looked_at(RELATIONS, ["leaf nodes", "scripts"], "the relation cache does not answer")]
+    keys = "" if seen.keys is None else f": {seen.keys} keys"
     return [
-        Finding(RELATIONS, "answers", State.OK, f"{address}: {seen.keys} keys"),
+        Finding(RELATIONS, "answers", State.OK, f"{address}{keys}"),
         _judge_leaf_nodes(seen, database),
         _judge_scripts(RELATIONS, seen.refused),
     ]
@@ -105,6 +107,8 @@ def judge_relations(settings: Settings, seen: RelationsSeen) -> list[Finding]:
 
 def _judge_leaf_nodes(seen: RelationsSeen, database: str) -> Finding:
     what = "leaf nodes"
+    if seen.unlisted:
+        return Finding(RELATIONS, what, State.NOT_LOOKED_AT, f"+dbsize and +scan would let it: {seen.unlisted}")
     if seen.leaf_nodes:
         return Finding(RELATIONS, what, State.OK, "there are sets of leaf nodes")
     if seen.leaf_nodes is None:

@@ -8,14 +8,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from reconciliation.errors import RequestFailed, SearchUnavailable
+from reconciliation.from_settings import collection_search
 from reconciliation.model import CollectionStatus
 from reconciliation.search import CollectionSearch, search_header
 from reconciliation.settings import load_settings
+from tests.support.certificates import certificates_in
 from tests.support.search import SearchService
+from tests.support.tls_proxy import TlsProxy
 
 
 @dataclass
@@ -310,3 +314,23 @@ def test_who_we_are_is_shown_to_the_service() -> None:
         search.close()
     finally:
         service.stop()
+
+
+def test_a_private_authority_is_trusted_alone(service: Service, tmp_path: Path) -> None:
+    service.found("Live")
+    files = certificates_in(tmp_path, "locked")
+    with TlsProxy(int(service.base_path.rpartition(":")[2]), files.server) as proxy:
+        address = f"https://127.0.0.1:{proxy.port}"
+        settings = load_settings(
+            {"SERVICE_SEARCH_BASEPATH": address, "SERVICE_SEARCH_SSL_CA_LOCATION": str(files.authority)}
+        )
+        search = collection_search(settings)
+        assert search is not None
+        assert search.status("do_1") is CollectionStatus.NOT_RETIRED
+        search.close()
+        gone = tmp_path / "gone.pem"
+        for authority in (str(files.stranger), str(files.client_key), str(gone), None):
+            other = CollectionSearch(address, authority=authority)
+            with pytest.raises(SearchUnavailable):
+                other.status("do_1")
+            other.close()

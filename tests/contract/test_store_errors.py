@@ -18,7 +18,7 @@ from cassandra.connection import ConnectionException, ConnectionShutdown
 from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessage, ServerError
 
 from reconciliation.errors import RequestFailed, StoreUnavailable
-from reconciliation.store_connection import translated
+from reconciliation.store_errors import translated
 
 QUORUM = ConsistencyLevel.LOCAL_QUORUM
 

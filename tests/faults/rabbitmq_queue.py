@@ -83,7 +83,8 @@ def _made(envelope: Mapping[str, Any]) -> amqp.Message:
         "application_headers": envelope.get("headers"),
         **{name: (envelope.get("properties") or {}).get(name) for name in _PROPERTIES},
     }
-    text = envelope.get("body", "")
+    # AMQP knows no body but bytes
+    text = str(envelope.get("body", ""))
     try:
         body = base64.b64decode(text, validate=True)
     except binascii.Error:

@@ -1,9 +1,12 @@
 """Messages on Celery's queue that no worker of this release can read, and forged ones, among good ones."""
 
 import base64
+import bz2
 import json
 import pickle
+import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import pytest
 
@@ -62,6 +65,23 @@ def _pickled(message: bytes) -> bytes:
     return with_envelope(_with_body(message, pickle.dumps(([], {}, None))), lambda old: {**old, "content-type": PICKLE})
 
 
+@cache
+def _packed(pack: Callable[[bytes], bytes]) -> bytes:
+    return pack(bytes(100 * 1024 * 1024))
+
+
+def _unencoded(message: bytes, value: object) -> bytes:
+    """Put a value into the envelope as it is: its properties then don't say how the body is encoded."""
+    return with_envelope(
+        message,
+        lambda old: {
+            **old,
+            "body": value,
+            "properties": {name: old["properties"][name] for name in old["properties"] if name != "body_encoding"},
+        },
+    )
+
+
 def _tickets(message: bytes, change: Callable[[list[list[object]]], object]) -> bytes:
     return with_arguments(message, lambda old: {**old, "tickets": change(old["tickets"])})
 
@@ -83,11 +103,23 @@ FORGED: dict[str, Callable[[bytes], bytes]] = {
     "an ETA": lambda it: with_headers(it, eta=_FAR),
     "an end": lambda it: with_headers(it, expires="2000-01-01T00:00:00+00:00"),
     "a time limit": lambda it: with_headers(it, timelimit=[0.001, 0.001]),
+    "half a time limit": lambda it: with_headers(it, timelimit=[None]),
+    "three time limits": lambda it: with_headers(it, timelimit=[None, None, None]),
     "an id that is none": lambda it: with_headers(it, id=["forged"]),
     "a header that is none": lambda it: with_headers(it, stamped_headers=7, stamps=7),
     "another name": lambda it: with_headers(it, shadow="<script>"),
     "a page of HTML": lambda it: with_headers(it, argsrepr="<script>" * 1000),
     "a real pickle": _pickled,
+    "a number as the body": lambda it: _unencoded(it, 7),
+    "a truth as the body": lambda it: _unencoded(it, value=True),
+    "nothing packed": lambda it: with_envelope(
+        with_headers(it, compression="x"), lambda old: {name: old[name] for name in old if name != "body"}
+    ),
+    "a hundred megabytes, packed": lambda it: _with_body(it, _packed(zlib.compress), compression="gzip"),
+    "a hundred megabytes, encoded": lambda it: with_envelope(
+        _with_body(it, _packed(bz2.compress)),
+        lambda old: {**old, "content-type": "application/data", "content-encoding": "bz2"},
+    ),
     "deep nesting": lambda it: _with_body(it, b'[[],{"version":' + b"[" * 10_000 + b"]" * 10_000 + b"},null]"),
     "a long number": lambda it: _with_body(it, b'[[],{"version":' + b"9" * 10_000 + b"},null]"),
     "a million tickets": lambda it: _tickets(it, lambda old: old * 100_000),

@@ -11,7 +11,7 @@ from ledger.entries import decode_enrolment, encode_request, enrolment_field
 from reconciliation.errors import InvalidRequest
 from reconciliation.failed_event import JOB_NAME, failed_event, unwrap
 from reconciliation.model import FinalFailure, OutgoingEvent, Record, SyncRequest
-from reconciliation.requests import LONGEST_ID_BYTES, request_id
+from reconciliation.requests import LARGEST_REQUEST_BYTES, LONGEST_ID_BYTES, record_size, request_id
 
 NOW_MS = 1_700_000_000_000
 #: What a topic takes: Kafka's usual limit, and the smallest that a failed event is cut down to.
@@ -56,6 +56,7 @@ def _check_request(record: Record, request: SyncRequest) -> None:
     for each in ids:
         assert each.strip()
         assert len(each.encode("utf-8")) <= LONGEST_ID_BYTES
+    assert record_size(record) <= LARGEST_REQUEST_BYTES
     assert request.entry_id == request_id(record.origin)
     # of a name given twice the last one counts, here as for whoever reads the event elsewhere
     edata = _plainly(record.value or b"")["edata"]

@@ -112,6 +112,15 @@ def _check_refused(installation: Installation, event: dict[str, object], name: s
     assert failed == {**event, "jobName": "enrolment-reconciliation", "failInfo": failed["failInfo"]}
 
 
+def test_a_request_that_is_far_too_large_is_told_and_kept_on_the_failed_topic_alone(installation: Installation) -> None:
+    event = {**sync_event(SOMEONE), "unknown": "x" * 500_000}
+    record = _send_before_a_good_one(installation, encoded(event))
+
+    failed, size = record.event, len(encoded(event)) + len(record.key or b"")
+    assert failed["failInfo"]["error"] == f"the record takes {size} bytes; 65536 are allowed"
+    assert failed == {**event, "jobName": "enrolment-reconciliation", "failInfo": failed["failInfo"]}
+
+
 def test_an_id_that_utf_8_cannot_carry_is_told(installation: Installation) -> None:
     value = encoded(sync_event(Learner("half \ud83d of a pair".encode("utf-8", "replace").decode(), "c", "b")))
     value = value.replace(b"half ? of", b"half \\ud83d of")

@@ -34,7 +34,7 @@ EVERYTHING: dict[str, Any] = {
         "retry.backoff.first": 0.5,
         "log.requests": False,
     },
-    "configFile": {"files": {"enrolment-reconciliation.conf": "redis.port = 6380\n"}},
+    "configFile": {"files": {"enrolment-reconciliation.conf": 'redis.port = 6380\nredis.password = "pa$$word"\n'}},
     "secrets": {"celery.broker.url": "redis://:pa$$word@redis:6379/0"},
     "existingSecrets": {"kafka.sasl.password": {"name": "kafka-user", "key": "password"}},
     "certificates": {

@@ -187,9 +187,7 @@ def test_a_free_text_arrives_as_it_is_and_nothing_else_comes_of_it(tmp_path: Pat
     assert parsed_by_another(made) == objects
     assert not text or shape(objects) == usual_shape
     assert objects.named("ConfigMap", "-env")["data"]["AUDIT_CHANNEL"] == text
-    assert objects.named("ConfigMap", "-files")["data"] == dict.fromkeys(
-        ("base-config.conf", "enrolment-reconciliation.conf"), text
-    )
+    assert objects.secret("-files") == dict.fromkeys(("base-config.conf", "enrolment-reconciliation.conf"), text)
     if text:
         assert objects.secret("-secrets") == {"REDIS_PASSWORD": text}
     for it in objects.every:

@@ -117,6 +117,8 @@ def test_no_secret_stands_outside_of_a_secret(everything: Objects) -> None:
             assert "pa$$word" not in text
             assert "choose-a-password" not in text
     assert everything.secret("-secrets") == {"CELERY_BROKER_URL": "redis://:pa$$word@redis:6379/0"}
+    # the Flink job's own file may hold passwords, as this one does
+    assert "pa$$word" in everything.secret("-files")["enrolment-reconciliation.conf"]
     assert everything.secret("-flower") == {"users": "operator:choose-a-password"}
     assert all("valueFrom" not in it for part in PARTS for it in everything.container(part)["env"])
 

@@ -105,7 +105,7 @@ def test_the_product_reads_what_was_given(everything: Objects, part: str, tmp_pa
     assert settings["ledger_max_open"] == 1_000_000
     assert settings["log_requests"] is False
     # of the file, of the release's Secret, of another's, of another's ConfigMap
-    assert settings["redis_port"] == 6380
+    assert (settings["redis_port"], settings["redis_password"]) == (6380, "pa$$word")
     assert settings["celery_broker_url"] == "redis://:pa$$word@redis:6379/0"
     assert settings["kafka_sasl_password"] == "pass word"
     assert Path(settings["kafka_ssl_ca_location"]).read_text(encoding="utf-8") == THERE["kafka-ca", "ca.crt"]

@@ -7,8 +7,12 @@ from dataclasses import replace
 import pytest
 import redis
 
+from ledger.connection import LedgerConfig
 from ledger.entries import FailureStatus, Occupancy, RetryLater, Settlement, Spends, SweepReason, Ticket
+from ledger.healing import HealingTurns
 from ledger.ledger import Ledger
+from ledger.operations import Operations
+from ledger.pauses import batch_scope, course_scope
 from reconciliation.errors import LedgerUnavailable, SettingsError
 from reconciliation.model import (
     Completion,
@@ -28,24 +32,30 @@ def test_a_request_comes_out_of_a_claim_as_it_went_in(ledger: Ledger) -> None:
     assert claim.attempt().requested_ms == 500
 
 
-def test_an_id_is_a_value_or_a_field_in_the_ledger_and_never_a_key(
-    open_ledger: Callable[..., Ledger], redis_url: str
+def test_an_id_is_a_value_or_a_field_in_the_ledger_or_the_end_of_a_key_that_is_its_own(
+    ledger: Ledger, operations: Operations, config: LedgerConfig, redis_url: str
 ) -> None:
-    group_id = f"group-{uuid.uuid4().hex}"
     hostile = ":entry:1}\n{*"
-    ledger = open_ledger(group_id=group_id)
-    enrolments = [EnrolmentKey(f"{hostile}{number}", f"{hostile}course", hostile) for number in range(3)]
-    tickets = ledger.accept([request(number, key) for number, key in enumerate(enrolments)]).tickets
+    course, batch = f"{hostile}course", f"{hostile}batch"
+    enrolments = [EnrolmentKey(f"{hostile}{number}", course, batch) for number in range(3)]
+    paused = [EnrolmentKey(hostile, f"{course}3", batch), EnrolmentKey(hostile, course, f"{batch}4")]
+    tickets = ledger.accept([request(number, key) for number, key in enumerate([*enrolments, *paused])]).tickets
+    operations.pause([course_scope(f"{course}3"), batch_scope(f"{batch}4")], hostile)
     ledger.claim(tickets, "token")
     ledger.owe([Debt("entry-0", Completion(enrolments[0], 5), "mid")], "token")
     ledger.fail([("entry-1", FinalFailure("CODE", hostile, 1, 1))], "token")
     ledger.retry([RetryLater("entry-2", 5, Spends.ATTEMPT, hostile, f"course:{hostile}")], "token")
+    turns = HealingTurns(config, 60)
+    turns.take([course])
+    turns.close()
     with redis.Redis.from_url(redis_url) as client:
-        prefix = f"enrolment-reconciliation:{{{group_id}}}:".encode()
-        names = {key.removeprefix(prefix) for key in client.scan_iter(f"*{group_id}*", count=1000)}
+        prefix = f"enrolment-reconciliation:{{{config.group_id}}}:".encode()
+        names = {key.removeprefix(prefix) for key in client.scan_iter(f"*{config.group_id}*", count=1000)}
     assert names == {
-        *(b"entry:entry-0", b"entry:entry-1", b"entry:entry-2", b"open:requests:0"),
-        *(b"ages", b"breaker", b"count", b"due", b"parked", b"running", b"waiting"),
+        *(f"entry:entry-{number}".encode() for number in range(5)),
+        *(b"ages", b"breaker", b"count", b"due", b"open:requests:0", b"parked", b"paused", b"running", b"waiting"),
+        # no other key begins like these, so whatever follows names none of them
+        *(f"shelf:course:{course}3".encode(), f"shelf:batch:{batch}4".encode(), f"healing:{course}".encode()),
     }
 
 

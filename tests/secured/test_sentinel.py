@@ -1,6 +1,8 @@
 """Broker and ledger are found through sentinels that ask for a password of their own."""
 
+import asyncio
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.secured.test_wrong_secrets import (
     wait_told,
 )
 from tests.support.checks import check_announced_once
+from tests.support.tls_proxy import TlsProxy
 from tests.support.waiting import wait_until
 
 OWN_SECRET = "hunter4-sentinels"
@@ -36,8 +39,8 @@ sentinel auth-pass main {password}
 
 
 @contextmanager
-def sentinel(secured: Secured, folder: Path) -> Iterator[int]:
-    """Run a sentinel that watches the secured Redis; gives its port."""
+def sentinel(secured: Secured, folder: Path, master: int | None = None) -> Iterator[int]:
+    """Run a sentinel that watches the secured Redis, at a port of `master` where that is given; gives its own port."""
     folder.mkdir()
     port = free_port()
     file = folder / "sentinel.conf"
@@ -46,7 +49,7 @@ def sentinel(secured: Secured, folder: Path) -> Iterator[int]:
             port=port,
             folder=folder,
             own=OWN_SECRET,
-            redis=secured.ports.redis,
+            redis=master or secured.ports.redis,
             user=secured.security.username,
             password=SECRET,
         )
@@ -67,6 +70,53 @@ def _knows_master(port: int) -> bool:
             return client.sentinel_master("main")["flags"] == "master"
     except redis.ConnectionError:
         return False
+
+
+@contextmanager
+def either_way(plain: int, tls: int) -> Iterator[tuple[int, list[int]]]:
+    """Listen at one port for those who speak plain and those who speak TLS; each is led on to a port of its kind.
+
+    A sentinel here speaks plain, and tells clients the port at which it watches. Gives the port, and a list of where
+    each connection was led.
+    """
+    loop = asyncio.new_event_loop()
+    led: list[int] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            first = await reader.readexactly(1)
+            # of a handshake's record
+            led.append(tls if first == b"\x16" else plain)
+            onward, back = await asyncio.open_connection(HOST, led[-1])
+            back.write(first)
+            await asyncio.gather(pump(reader, back), pump(onward, writer))
+        except (OSError, asyncio.IncompleteReadError):
+            writer.close()
+
+    server = loop.run_until_complete(asyncio.start_server(lead, HOST))
+    thread = threading.Thread(target=loop.run_forever, name="either-way", daemon=True)
+    thread.start()
+    try:
+        yield server.sockets[0].getsockname()[1], led
+    finally:
+
+        async def end() -> None:
+            server.close()
+            waiting = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(end(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(20)
+        loop.close()
 
 
 @pytest.fixture
@@ -97,6 +147,32 @@ def test_a_learner_is_completed_while_one_of_two_sentinels_is_away(
         told.append(installation.operate("resume"))
         check_no_secret(*told)
         assert OWN_SECRET not in "".join(told)
+
+
+def test_sentinels_and_master_speak_tls(secured: Secured, install: Install, tmp_path: Path) -> None:
+    with (
+        either_way(secured.ports.redis, secured.redis) as (master, led),
+        sentinel(secured, tmp_path / "sentinel", master) as port,
+        TlsProxy(port, secured.certificates.server) as proxy,
+    ):
+        settings = {
+            "CELERY_BROKER_URL": f"sentinel://{secured.security.username}:{SECRET}@{HOST}:{proxy.port}/0",
+            "CELERY_BROKER_SENTINEL_MASTER": "main",
+            "CELERY_BROKER_SENTINEL_PASSWORD": OWN_SECRET,
+            "CELERY_BROKER_SSL_ENABLED": "true",
+            "CELERY_BROKER_SSL_CA_LOCATION": str(secured.certificates.authority),
+        }
+        of_sentinel = len(led)
+        with install(settings) as installation:
+            installation.start()
+            learner = finished_learner(installation)
+
+            installation.sync(learner, limit=LIMIT)
+
+            check_announced_once(installation, learner)
+        # broker and ledger, of bridge and worker each
+        assert len(led) >= of_sentinel + 4
+        assert set(led[of_sentinel:]) == {secured.redis}
 
 
 def test_a_wrong_password_of_the_sentinels_is_told(secured: Secured, install: Install, sentinels: list[int]) -> None:

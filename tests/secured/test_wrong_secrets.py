@@ -1,5 +1,6 @@
 """Each wrong password, authority and protocol is told in a clear line and waited for; nothing is given up for it."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -155,6 +156,27 @@ CACHE_RIGHTS = ("~*", "+evalsha", "+script", "+smembers", "+ping", "+select")
 def _set_redis(installation: Installation, user: str, password: str) -> None:
     rights = CACHE_RIGHTS if user == "bob" else LEDGER_RIGHTS
     installation.redis.execute_command("ACL", "SETUSER", user, "reset", "on", f">{password}", *rights)
+
+
+def test_check_finds_nothing_wrong_with_the_rights_that_the_page_asks_for(secured: Secured, install: Install) -> None:
+    authority = str(secured.certificates.authority)
+    settings = {
+        "REDIS_USERNAME": "bob",
+        "CELERY_BROKER_URL": secured.broker_url(secured.redis, ssl_ca_certs=authority).replace("alice", "carol"),
+    }
+    with install(settings) as installation:
+        for user in ("bob", "carol"):
+            _set_redis(installation, user, SECRET)
+        told = json.loads(installation.run_command("check", "--json").stdout)["checks"]
+        found = {(it["server"], it["what"]): it for it in told}
+        assert {place for place, it in found.items() if it["state"] == "wrong"} == set()
+        assert found["relation cache", "answers"]["state"] == "ok"
+        assert found["relation cache", "leaf nodes"]["state"] == "not looked at"
+        assert "+scan" in found["relation cache", "leaf nodes"]["detail"]
+
+        installation.redis.execute_command("ACL", "SETUSER", "bob", "+dbsize", "+scan")
+        told = json.loads(installation.run_command("check", "--json").stdout)["checks"]
+        assert "leaf nodes" not in {it["what"] for it in told if it["state"] == "not looked at"}
 
 
 def test_wrong_passwords_are_told_again_and_all_goes_on_once_they_are_right(secured: Secured, install: Install) -> None:

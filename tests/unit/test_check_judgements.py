@@ -345,6 +345,17 @@ def test_a_database_without_leaf_nodes_is_warned_of(leaf_nodes: bool | None) -> 
     assert "REDIS_DATABASE_RELATIONCACHE_ID" in finding.next_step
 
 
+@pytest.mark.parametrize(("keys", "told"), [(None, "database 10"), (7, "database 10: 7 keys")])
+def test_keys_that_may_not_be_listed_are_not_looked_at(keys: int | None, told: str) -> None:
+    seen = RelationsSeen(keys=keys, leaf_nodes=None, unlisted="NoPermissionError: no permissions to run 'scan'")
+    answers, *_ = found = judge_relations(SETTINGS, seen)
+    assert answers.state is State.OK
+    assert answers.detail.endswith(told)
+    finding = _the_one(found, State.NOT_LOOKED_AT)
+    assert finding.what == "leaf nodes"
+    assert "+scan" in finding.detail
+
+
 def test_scripts_must_run() -> None:
     seen = RelationsSeen(keys=1, leaf_nodes=True, refused="NoPermissionError: EVALSHA")
     assert _the_one(judge_relations(SETTINGS, seen), State.WRONG).what == "scripts"

@@ -1,15 +1,20 @@
 """Which messages a worker takes: those that the bridge makes, and no others."""
 
+import bz2
 import json
 import pickle
 import uuid
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from kombu import compression, serialization
+from kombu.exceptions import DecodeError
 from kombu.message import Message
+from structlog.testing import capture_logs
 
-from worker.consumer import LARGEST_BODY, LONGEST_HEADER, what_is_strange
+from worker.consumer import LARGEST_BODY, LONGEST_HEADER, TolerantConsumer, unpack_nothing, what_is_strange
 
 ENTRY = str(uuid.UUID(int=1))
 HEADERS: Mapping[str, Any] = {
@@ -43,13 +48,14 @@ def message(
     body: object = ([], KEYWORDS, EMBEDDED),
     *,
     raw: bytes | None = None,
-    content_type: str = "application/json",
+    content_type: object = "application/json",
+    content_encoding: object = "utf-8",
     properties: Mapping[str, Any] | None = None,
 ) -> Message:
     return Message(
         body=json.dumps(body).encode() if raw is None else raw,
         content_type=content_type,
-        content_encoding="utf-8",
+        content_encoding=content_encoding,
         headers=headers,
         properties=dict(properties or {"correlation_id": ENTRY, "reply_to": ENTRY, "priority": 0}),
         accept={"application/json"},
@@ -120,6 +126,10 @@ def test_an_id_is_a_text(identifier: object) -> None:
         {"timelimit": [None, 1]},
         {"timelimit": {"soft": 1}},
         {"timelimit": 5},
+        {"timelimit": [None]},
+        {"timelimit": [None, None, None]},
+        {"timelimit": {}},
+        {"stamped_headers": [None]},
         {"stamped_headers": ["stamp"]},
         {"stamped_headers": 7},
         {"stamps": {"stamp": "x"}},
@@ -161,6 +171,7 @@ def test_so_are_the_properties_that_celery_uses(name: str, value: object) -> Non
         {"chain": [SIGNATURE]},
         {"chord": SIGNATURE},
         {**EMBEDDED, "callbacks": SIGNATURE},
+        {**EMBEDDED, "callbacks": [None]},
         {"later": 1},
         [SIGNATURE],
         "chain",
@@ -186,24 +197,135 @@ class Exploit:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "raw"),
+    "raw",
     [
-        ("application/x-python-serialize", pickle.dumps(Exploit())),
-        ("application/x-yaml", b"!!python/object/apply:os.abort []"),
-        ("application/x-msgpack", b"\x93\x90\x80\xc0"),
-        ("application/x-unheard-of", b"[[],{},null]"),
-        ("application/json", b"\xff\xfe"),
-        ("application/json", b"[[],{},"),
-        ("application/json", b"[" * 100_000),
-        ("application/json", b'[[],{"tickets":' + b"[" * 10_000 + b"]" * 10_000 + b"},null]"),
-        ("application/json", b'[[],{"version":' + b"9" * 10_000 + b"},null]"),
+        b"",
+        b"\xff\xfe",
+        b"[[],{},",
+        b"[" * 100_000,
+        b'[[],{"tickets":' + b"[" * 10_000 + b"]" * 10_000 + b"},null]",
+        b'[[],{"version":' + b"9" * 10_000 + b"},null]",
     ],
     ids=lambda it: repr(it)[:40],
 )
-def test_a_body_is_json_and_nothing_else(content_type: str, raw: bytes) -> None:
-    strange = what_is_strange(message(raw=raw, content_type=content_type))
+def test_a_body_is_json_and_nothing_else(raw: bytes) -> None:
+    strange = what_is_strange(message(raw=raw))
     assert strange is not None
-    assert strange.startswith("its body can't be read (")
+    assert strange.startswith("its body can't be read (" if raw else "its body is no attempt's")
+
+
+ZEROS = 100 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content_encoding", "raw"),
+    [
+        ("application/x-python-serialize", "binary", pickle.dumps(Exploit())),
+        ("application/x-yaml", "utf-8", b"!!python/object/apply:os.abort []"),
+        ("application/x-msgpack", "binary", b"\x93\x90\x80\xc0"),
+        ("application/x-unheard-of", "utf-8", b"[[],{},null]"),
+        # kombu trusts these two whatever it is told to accept
+        ("application/data", "bz2", bz2.compress(bytes(ZEROS))),
+        ("application/text", "zlib", zlib.compress(bytes(ZEROS))),
+        ("application/data", "utf-8", b"[[],{},null]"),
+        ("application/json", "bz2", b"[[],{},null]"),
+        ("application/json", ["utf-8"], b"[[],{},null]"),
+        (None, None, b"[[],{},null]"),
+        (["application/json"], None, b"[[],{},null]"),
+    ],
+    ids=lambda it: repr(it)[:40],
+)
+def test_a_body_that_is_not_called_json_is_not_even_read(
+    content_type: object, content_encoding: object, raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Message, "decode", lambda _: pytest.fail("it was read"))
+    forged = message(raw=raw, content_type=content_type, content_encoding=content_encoding)
+    assert len(raw) < LARGEST_BODY
+    assert what_is_strange(forged) == "its body is not called JSON"
+
+
+def test_a_body_of_json_needs_no_encoding() -> None:
+    assert what_is_strange(message(content_encoding=None)) is None
+
+
+@pytest.mark.parametrize("body", [None, 7, True, ["x"], {"x": 1}], ids=repr)
+def test_a_body_that_is_no_text_is_none(body: object) -> None:
+    """Redis' transport takes a body as the envelope has it, where that names no encoding of it."""
+    forged = message()
+    forged.body = body
+    assert what_is_strange(forged) == "its body is of another kind, or missing"
+
+
+def test_what_can_t_be_looked_at_is_strange() -> None:
+    class Unheard(dict[str, Any]):
+        def items(self) -> Any:
+            raise RuntimeError("a secret")
+
+    forged = message()
+    forged.headers = Unheard(HEADERS)
+    assert what_is_strange(forged) == "it can't be looked at (RuntimeError)"
+
+
+@pytest.mark.parametrize("packed", ["gzip", "zlib", "bzip2", "application/x-bz2", "lzma"])
+def test_no_body_is_unpacked(packed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, _ = compression.compress(bytes(ZEROS), packed)
+    for table in ("_encoders", "_decoders"):
+        monkeypatch.setattr(compression, table, dict(getattr(compression, table)))
+    unpack_nothing()
+    forged = message({**HEADERS, "compression": packed}, raw=raw)
+    assert forged.body == raw
+    assert len(forged.errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content_encoding", "packed"),
+    [
+        ("application/data", "bz2", bz2.compress(bytes(ZEROS))),
+        ("application/text", "zlib", zlib.compress(bytes(ZEROS))),
+        (None, "bz2", bz2.compress(bytes(ZEROS))),
+    ],
+)
+def test_no_codec_is_asked_for_a_control_message_either(
+    content_type: str | None, content_encoding: str, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in ("_decoders", "type_to_name", "name_to_type"):
+        monkeypatch.setattr(serialization.registry, table, dict(getattr(serialization.registry, table)))
+    for table in ("_encoders", "_decoders"):
+        monkeypatch.setattr(compression, table, dict(getattr(compression, table)))
+    unpack_nothing()
+    monkeypatch.setattr(serialization, "_decode", lambda *_: pytest.fail("it was unpacked"))
+    forged = message(raw=packed, content_type=content_type, content_encoding=content_encoding)
+    with pytest.raises(DecodeError):
+        forged.decode()
+
+
+class Channel:
+    """What a message asks of its channel."""
+
+    no_ack_consumers = None
+
+    def __init__(self) -> None:
+        self.acknowledged: list[object] = []
+
+    def basic_ack(self, delivery_tag: object, *, multiple: bool = False) -> None:
+        assert not multiple
+        self.acknowledged.append(delivery_tag)
+
+
+@pytest.mark.parametrize("body", [None, b"\xff\xfe", b"x" * 10_000])
+def test_what_can_t_be_unpacked_is_acknowledged_and_told_without_what_stood_in_it(body: bytes | None) -> None:
+    channel = Channel()
+    forged = Message(
+        body=body, channel=channel, delivery_tag="7", headers={"compression": "x", "forged": "a secret" * 1000}
+    )
+    consumer = object.__new__(TolerantConsumer)
+    consumer.connection_errors = ()
+    with capture_logs() as told:
+        consumer.on_decode_error(forged, KeyError("a secret"))
+    assert channel.acknowledged == ["7"]
+    assert told == [
+        {"event": "a message that can't be read is thrown away", "log_level": "error", "reason": "KeyError"}
+    ]
 
 
 def test_a_body_that_is_too_large_is_not_even_read() -> None:

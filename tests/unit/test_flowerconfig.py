@@ -64,9 +64,10 @@ def test_columns_come_from_the_variable_where_it_is_set() -> None:
     assert read_option("tasks_columns", {"FLOWER_TASKS_COLUMNS": "uuid,state"}).stdout == "uuid,state\n"
 
 
-def test_a_password_may_stand_in_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_password_may_stand_in_a_file(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "users"
-    file.write_text("operator:pass word\n", encoding="utf-8")
+    file.write_text("operator:pass word\n", encoding=encoding)
     assert read_option("basic_auth", {"FLOWER_BASIC_AUTH_FILE": str(file)}).stdout == "operator:pass word\n"
 
 

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from reconciliation.errors import InvalidRequest
 from reconciliation.model import EnrolmentKey, Origin, Record, SyncRequest
-from reconciliation.requests import ORIGINAL_TIMESTAMP_HEADER, REPEATED_HEADER, Skip, parse, read_object, request_id
+from reconciliation.requests import (
+    LARGEST_REQUEST_BYTES,
+    ORIGINAL_TIMESTAMP_HEADER,
+    REPEATED_HEADER,
+    Skip,
+    parse,
+    read_object,
+    request_id,
+)
 
 ORIGIN = Origin("dev.batch.enrolment.sync.request", 3, 42, 1683556693275)
 IDS = ("userId", "courseId", "batchId")
@@ -59,6 +67,29 @@ def test_a_request_is_read() -> None:
         record=given_record,
         repeated=False,
     )
+
+
+def _of_size(size: int, *, key: bytes, headers: tuple[tuple[str, bytes | None], ...]) -> Record:
+    rest = len(event(unknown="")) + len(key) + sum(len(name) + len(value or b"") for name, value in headers)
+    return Record(ORIGIN, key, event(unknown="x" * (size - rest)), headers)
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"), [(b"", ()), (b"k" * 60_000, ()), (b"k", (("name", b"x" * 30_000), ("name", None)) * 2)]
+)
+def test_a_record_that_would_fill_the_ledger_is_refused(
+    key: bytes, headers: tuple[tuple[str, bytes | None], ...]
+) -> None:
+    """The ledger's bound counts requests, and it keeps each with what it does not know."""
+    assert 50 * len(event()) < LARGEST_REQUEST_BYTES
+    assert isinstance(parse(_of_size(LARGEST_REQUEST_BYTES, key=key, headers=headers)), SyncRequest)
+    with pytest.raises(InvalidRequest) as raised:
+        parse(_of_size(LARGEST_REQUEST_BYTES + 1, key=key, headers=headers))
+    assert str(raised.value) == "the record takes 65537 bytes; 65536 are allowed"
+
+
+def test_a_large_record_that_is_not_ours_is_skipped() -> None:
+    assert isinstance(parse(record(event(action="another", unknown="x" * 10**6))), Skip)
 
 
 @pytest.mark.parametrize("action", ["user-enrolment-sync", "USER-ENROLMENT-SYNC", "User-Enrolment-Sync"])

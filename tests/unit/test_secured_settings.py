@@ -9,6 +9,7 @@ from kombu import Connection
 from kombu.utils.url import parse_url
 from redis.connection import SSLConnection
 
+from commands.checking.findings import secrets_of
 from ledger.config import ledger_config
 from ledger.connection import LedgerConnection
 from reconciliation.broker_options import broker_options
@@ -73,6 +74,10 @@ def test_a_login_to_kafka_wants_all_its_parts(missing: str) -> None:
         ({"REDIS_USERNAME": "alice"}, "redis.username is given"),
         ({"REDIS_SSL_KEY_LOCATION": __file__}, "redis.ssl.enabled is false"),
         ({"SERVICE_SEARCH_TOKEN": "a", "SERVICE_SEARCH_HEADER": "X-Key: b"}, "only one of the two"),
+        (
+            {"SERVICE_SEARCH_BASEPATH": "http://h", "SERVICE_SEARCH_SSL_CA_LOCATION": __file__},
+            "service.search.basePath is no https:// URL",
+        ),
         ({"CELERY_BROKER_SENTINEL_MASTER": "main"}, "no sentinel:// URL"),
         ({"CELERY_BROKER_URL": "sentinel://h"}, "celery.broker.sentinel.master (CELERY_BROKER_SENTINEL_MASTER)"),
         ({"CELERY_BROKER_SSL_ENABLED": "true"}, "make it a rediss:// or amqps:// URL"),
@@ -158,6 +163,12 @@ def test_a_secret_from_a_file_is_its_text_without_one_line_break(tmp_path: Path,
     assert f" {SECRET} " in (settings.redis_password, settings.broker_sentinel_password)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(f"{SECRET}\r\n".encode("utf-8-sig"))
+    assert load_settings({"REDIS_PASSWORD_FILE": str(path)}).redis_password == SECRET
+
+
 def test_every_secret_may_come_from_a_file() -> None:
     assert {"KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEY_PASSWORD", "KAFKA_OPTIONS", "LMS_CASSANDRA_PASSWORD"} < set(SECRETS)
     assert {"REDIS_PASSWORD", "CELERY_BROKER_URL", "LEDGER_REDIS_URL", "SERVICE_SEARCH_TOKEN"} < set(SECRETS)
@@ -175,7 +186,13 @@ def test_a_secret_given_twice_is_refused(variable: str, file: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "it is empty"), (b"\n", "it is empty"), (b"a\xff", "it is not UTF-8"), (b"a" * 70_000, "it is larger")],
+    [
+        (b"", "it is empty"),
+        (b"\n", "it is empty"),
+        (b"\xef\xbb\xbf\n", "it is empty"),
+        (b"a\xff", "it is not UTF-8"),
+        (b"a" * 70_000, "it is larger"),
+    ],
 )
 def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "secret"
@@ -328,3 +345,35 @@ def test_the_search_service_is_shown_a_token_or_a_header() -> None:
 )
 def test_urls_are_told_without_user_and_password(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+@pytest.mark.parametrize("password", ["se;cret", "se;cret;", ";", "a:b;c"])
+def test_a_semicolon_in_a_password_is_part_of_it(password: str) -> None:
+    """The ledger's client takes it; a broker's URL with one is refused, since Celery's client does not."""
+    settings = load_settings({"LEDGER_REDIS_URL": f"redis://:{password}@ledger:6379/0"})
+    assert masked(settings.ledger_redis_url) == "redis://ledger:6379/0"
+    made = LedgerConnection(ledger_config(settings)).redis.connection_pool.connection_kwargs
+    assert made["password"] == password
+    assert secrets_of([settings.ledger_redis_url]) == {password}
+    assert "CELERY_BROKER_URL" in refusal({"CELERY_BROKER_URL": settings.ledger_redis_url})
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("CELERY_BROKER_URL", "amqp://alice:2024/Geheim@rabbit/vhost"),
+        ("CELERY_BROKER_URL", "redis://alice:2024/Geheim@h"),
+        ("CELERY_BROKER_URL", "redis://alice:2024?Geheim@h"),
+        ("LEDGER_REDIS_URL", "redis://alice:2024#Geheim@h"),
+        ("SERVICE_SEARCH_BASEPATH", "http://u:12/Geheim@host"),
+    ],
+)
+def test_a_password_that_would_be_taken_for_a_port_is_refused_with_what_to_do(variable: str, url: str) -> None:
+    line = refusal({variable: url})
+    assert "Geheim" not in line
+    assert "percent sign" in line
+
+
+@pytest.mark.parametrize("query", ["?ssl=true", "?ssl_cert_reqs=none", "#x"])
+def test_a_query_of_rabbitmq_s_url_would_replace_our_tls(query: str) -> None:
+    assert "celery.broker.ssl.ca.location" in refusal({"CELERY_BROKER_URL": f"amqps://u:p@h/v{query}"})

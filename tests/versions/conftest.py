@@ -6,6 +6,7 @@ keeps a session's fixture by where it is registered.
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -54,8 +55,15 @@ def ports(stack: Stack, other_version: str) -> Iterator[Ports]:
     """Where the tests' Kafka and Redis listen, and a Cassandra of the other version."""
     moved = replace(stack.ports, cassandra=stack.ports.cassandra + _AWAY)
     folder = ROOT / f".devstack-test-cassandra-{other_version}-{moved.cassandra}"
+    with running(CassandraServer(Place(folder, packages_cache(), moved), version=other_version)):
+        yield moved
+
+
+@contextmanager
+def running(server: CassandraServer) -> Iterator[None]:
+    """Have a server with a folder of its own run within the block, and longer with KEEP_STACK=1."""
+    folder = server.place.directory
     with ours_alone(ROOT / ".cache" / f"{folder.name}.lock"):
-        server = CassandraServer(Place(folder, packages_cache(), moved), version=other_version)
         if not is_kept():
             # what an interrupted run left behind
             server.end()
@@ -65,7 +73,7 @@ def ports(stack: Stack, other_version: str) -> Iterator[Ports]:
             server.end()
             server.start()
         try:
-            yield moved
+            yield
         finally:
             if not is_kept():
                 server.end()

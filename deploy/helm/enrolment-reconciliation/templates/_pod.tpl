@@ -6,11 +6,11 @@
 {{- if or .Values.flower.auth.users .Values.flower.auth.existingSecret.name }}yes{{ end -}}
 {{- end -}}
 
-{{- /* The annotations of a part's pods. A change of what the release itself made starts them anew. Of the Secret's sum
+{{- /* The annotations of a part's pods. A change of what the release itself made starts them anew. Of the Secrets' sums
        eight digits are enough for that, and too few to try passwords against. */ -}}
 {{- define "enrolment-reconciliation.podAnnotations" -}}
 {{- $own := dict "checksum/config" (include "enrolment-reconciliation.config" . | sha256sum) -}}
-{{- with .Values.configFile.files }}{{ $_ := set $own "checksum/config-file" (toJson . | sha256sum) }}{{ end -}}
+{{- with .Values.configFile.files }}{{ $_ := set $own "checksum/config-file" (toJson . | sha256sum | trunc 8) }}{{ end -}}
 {{- $_ := set $own "checksum/secrets" (list .Values.secrets .Values.flower.auth.users | toJson | sha256sum | trunc 8) -}}
 {{- $all := list .Values.commonAnnotations .Values.podAnnotations $own | include "enrolment-reconciliation.overlaid" | fromJson -}}
 {{- include "enrolment-reconciliation.texts" $all -}}
@@ -160,8 +160,8 @@ secret:
 configMap:
   name: {{ .existingConfigMap | quote }}
 {{- else if .files }}
-configMap:
-  name: {{ printf "%s-files" (include "enrolment-reconciliation.fullname" $) | quote }}
+secret:
+  secretName: {{ printf "%s-files" (include "enrolment-reconciliation.fullname" $) | quote }}
 {{- end }}
 {{- end -}}
 {{- end -}}
