@@ -19,8 +19,6 @@ from commands.terminal import examples, json_option
 
 #: What may be given together with --resume: everything else stands in the run's record.
 _WITH_RESUME = frozenset({"resume_id", "file", "report", "recount", "as_json"})
-#: What says which enrolments; without any it would be all of an installation's.
-_NARROWING = frozenset({"user_id", "course_id", "batch_id", "stuck", "missing_certificates"})
 
 
 def _report_path(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -143,7 +141,7 @@ def bulk(
         stuck=stuck,
         missing_certificates=missing_certificates,
     )
-    if resume_id is None and file is None and not given & _NARROWING:
+    if resume_id is None and file is None and not selection.is_chosen:
         raise click.UsageError(
             "say which enrolments: --batch, --course, --user or --file; or --stuck or --missing-certificates, of all"
         )

@@ -284,7 +284,10 @@ def test_on_a_terminal_it_shows_the_counts_and_asks(
         (["--stuck", "status"], "leave it out"),
         (["--stuck", "--report", "/nowhere/report.csv"], "No such file or directory"),
         (["--stuck", "--report", "report.txt"], "ends neither in .csv nor in .jsonl"),
-        (["--batch", " ", "--rate", "0"], "--rate"),
+        (["--batch", "b", "--rate", "0"], "--rate"),
+        (["--user", ""], "'--user': it is blank"),
+        (["--batch", " "], "'--batch': it is blank"),
+        (["--stuck", "--course", ""], "'--course': it is blank"),
     ],
 )
 def test_a_wrong_call_is_told_in_a_line(installation: Installation, arguments: list[str], told: str) -> None:
