@@ -1,5 +1,6 @@
 """`bulk`: finds enrolments that need a reconciliation, says what it would change, and has it done (docs/bulk.md)."""
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +29,15 @@ def _report_path(_context: click.Context, _parameter: click.Parameter, path: Pat
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
     return path
+
+
+def _is_same(file: BinaryIO, path: Path) -> bool:
+    """Say whether a path leads to the file that is open, by whatever name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        # there is no file of that name yet, or what is read is no file
+        return False
 
 
 @click.group(
@@ -146,6 +156,8 @@ def bulk(
             "say which enrolments: --batch, --course, --user or --file; or --stuck or --missing-certificates, of all"
         )
     settings = read_settings()
+    if file is not None and report is not None and _is_same(file, report):
+        raise click.UsageError(f"--report would write over what --file reads: {report}")
     enrolments = None if file is None else EnrolmentFile(file, "nothing is done")
     call = Call(settings, enrolments, report, recount, as_json)
     order = Order(
