@@ -71,7 +71,8 @@ class Submission:
         sender: where messages go.
         interruption: says when to end.
         rate: the most requests in a second; None for as many as `bulk.max.open` allows.
-        most_given_up: how many may be given up before the run stops.
+        most_given_up: how many may be given up before the run stops; those that were given up before this process
+            drove it do not count.
         tell: is told again and again how it stands.
         patience: how long a server that is away is waited for, in seconds.
 
@@ -100,6 +101,7 @@ class Submission:
         self._look_at = 0.0
         self._away_since: float | None = None
         self._counts = RunCounts()
+        self._given_up_before: int | None = None
 
     def submit(self, enrolments: Sequence[EnrolmentKey]) -> bool:
         """Have all of these accepted and sent, in their order; says False where it was interrupted before.
@@ -168,10 +170,14 @@ class Submission:
                 "run over the same selection; what this one has done is found done"
             )
         self._counts = self._driven.counts()
-        if self._counts.given_up > self._most_given_up:
+        if self._given_up_before is None:
+            self._given_up_before = self._counts.given_up
+        given_up = self._counts.given_up - self._given_up_before
+        if given_up > self._most_given_up:
             raise TooManyGivenUp(
-                f"{self._counts.given_up} of this run's requests were given up, and {self._most_given_up} may be: mend "
-                "what the failed topic tells of them, then resume the run"
+                f"{given_up} of its requests were given up since it was begun or resumed, and {self._most_given_up} "
+                "may be. `enrolment-reconciliation failed` tells why; once that is mended, `replay` has these tried "
+                "again"
             )
         held_ms = self._ledger.failures_held_ms()
         waits_for = identity.stopped

@@ -19,7 +19,7 @@ from commands.servers import read_settings
 from commands.terminal import examples, json_option
 
 #: What may be given together with --resume: everything else stands in the run's record.
-_WITH_RESUME = frozenset({"resume_id", "file", "report", "recount", "as_json"})
+_WITH_RESUME = frozenset({"resume_id", "file", "report", "recount", "as_json", "most_given_up"})
 
 
 def _report_path(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -88,7 +88,7 @@ def _is_same(file: BinaryIO, path: Path) -> bool:
     type=click.IntRange(0),
     default=100,
     show_default=True,
-    help="Stop when more requests than that were given up.",
+    help="Stop when more requests than that were given up since the run was begun or resumed.",
 )
 @click.option("--aggregates/--no-aggregates", default=True, help="Whether aggregates are compared too.")
 @click.option("--reissue", is_flag=True, help="Have certificate events ask for a new one in any case.")
@@ -141,7 +141,10 @@ def bulk(
             raise click.UsageError(f"give the options after `{context.invoked_subcommand}`, or leave it out")
         return
     if resume_id is not None and given - _WITH_RESUME:
-        raise click.UsageError("a run that is resumed goes on as it was begun: give --file, --report and --json alone")
+        raise click.UsageError(
+            "a run that is resumed goes on as it was begun: give --file, --report, --most-given-up, --recount and "
+            "--json alone"
+        )
     selection = Selection(
         user_id=user_id or "",
         course_id=course_id or "",
@@ -172,7 +175,7 @@ def bulk(
         older_than=older_than,
     )
     if resume_id is not None:
-        go_on(call, resume_id)
+        go_on(call, resume_id, most_given_up if "most_given_up" in given else None)
     elif apply:
         carry_out(call, order, yes=yes)
     else:

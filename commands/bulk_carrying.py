@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -85,8 +85,11 @@ def carry_out(call: Call, order: Order, *, yes: bool) -> None:
     _end(call, order, done, before or done.tally)
 
 
-def go_on(call: Call, run_id: str) -> None:
-    """Go on with a run that did not come to its end. Raises as `dry_run` does."""
+def go_on(call: Call, run_id: str, most_given_up: int | None = None) -> None:
+    """Go on with a run that did not come to its end. Raises as `dry_run` does.
+
+    `most_given_up` takes the place of what the run was begun with, for this time.
+    """
     with (
         ReportFile.none_or_at(call.report, goes_on=True) as report,
         Interruption() as interruption,
@@ -94,6 +97,8 @@ def go_on(call: Call, run_id: str) -> None:
     ):
         driven = resume(means, run_id)
         order = _order_of(driven, call)
+        if most_given_up is not None:
+            order = replace(order, most_given_up=most_given_up)
         if driven.was_other_life:
             click.echo(
                 "the ledger has lost its data since this run was left: what was accepted last may be lost. Once this "
@@ -192,4 +197,7 @@ def _end(call: Call, order: Order, done: Done, before: Tally | None) -> None:
     if not is_finished:
         raise NotDone(f"interrupted; `enrolment-reconciliation bulk --resume {done.run_id}` goes on")
     if done.counts.given_up:
-        raise NotDone(f"{done.counts.given_up} of its requests were given up")
+        raise NotDone(
+            f"{done.counts.given_up} of its requests were given up; `enrolment-reconciliation failed` tells why, and "
+            "`replay` has them tried again once that is mended"
+        )

@@ -281,6 +281,7 @@ def test_on_a_terminal_it_shows_the_counts_and_asks(
         (["--active-only"], "say which enrolments"),
         (["--resume", "20260131-143005-none"], "there is no run"),
         (["--resume", "20260131-143005-none", "--stuck"], "goes on as it was begun"),
+        (["--resume", "20260131-143005-none", "--most-given-up", "7"], "there is no run"),
         (["--stuck", "status"], "leave it out"),
         (["--stuck", "--report", "/nowhere/report.csv"], "No such file or directory"),
         (["--stuck", "--report", "report.txt"], "ends neither in .csv nor in .jsonl"),
