@@ -9,6 +9,7 @@ from bulk.model import Reason, Selection, Slice
 from bulk.runs import DrivenRun
 from bulk.sent_memory import SentMemory
 from bulk.tally import Tally
+from reconciliation.errors import Interrupted
 from reconciliation.model import EnrolmentKey
 
 
@@ -66,9 +67,13 @@ class Drive:
         A slice that was dealt with is behind the checkpoint; one that was not is looked through again on the next go,
         where the ledger knows what is still open of it. Raises as the parts do.
         """
-        for part in slices:
-            if not self._deal_with(part):
-                return False
+        try:
+            for part in slices:
+                if not self._deal_with(part):
+                    return False
+        except Interrupted:
+            # while it was judged who still lacks a certificate
+            return False
         return not self._is_stopped() and self._submission.wait_for_end()
 
     def _deal_with(self, part: Slice) -> bool:

@@ -39,9 +39,9 @@ class Call:
         """How many enrolments the file has, None where there is none."""
         return None if self.file is None else self.file.total
 
-    def looking(self, order: Order, shown: BulkProgress) -> Looking:
-        """Give what finds the enrolments of an order."""
-        return Looking(self.settings, order, None if self.file is None else self.file.enrolments, shown.say)
+    def looking(self, order: Order, shown: BulkProgress, asked: Asked) -> Looking:
+        """Give what finds the enrolments of an order, until it is asked to end."""
+        return Looking(self.settings, order, None if self.file is None else self.file.enrolments, shown.say, asked)
 
 
 def dry_run(call: Call, order: Order) -> None:
@@ -115,7 +115,7 @@ def _driven(
     with (
         noted(driven),
         BulkProgress("applying", call.total) as shown,
-        call.looking(order, shown) as looking,
+        call.looking(order, shown, Asked(interruption, driven.keep)) as looking,
     ):
         shown.say(f"run {driven.run.run_id}: {say_selection(order)}")
         return Running(call.settings, means, order, looking, interruption, shown, report).go(driven)
@@ -154,15 +154,16 @@ def _let_go(driven: DrivenRun, why: str) -> NotDone:
 
 def _look(call: Call, order: Order, title: str, path: Path | None) -> tuple[Tally, bool]:
     """Look through everything once, and count; says whether it came to its end."""
+    interruption = Interruption()
     with (
         ReportFile.none_or_at(path) as report,
         _scan_told(),
         BulkProgress(title, call.total) as shown,
-        call.looking(order, shown) as looking,
+        call.looking(order, shown, Asked(interruption)) as looking,
         # not before: while the first connection is waited for, an interruption ends the command at once
-        Interruption() as interruption,
+        interruption,
     ):
-        tally = count(looking.differences(Asked(interruption)), (report.add, shown.slice_done))
+        tally = count(looking.differences(), (report.add, shown.slice_done))
         return tally, not interruption.is_asked
 
 

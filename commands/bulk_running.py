@@ -17,14 +17,14 @@ from bulk.runs import DrivenRun, Run, RunCounts, RunRefused, RunState, life_of, 
 from bulk.sent_memory import SentMemory
 from bulk.submission import LedgerForgot, Submission, TooManyGivenUp
 from bulk.tally import Tally
-from commands.bulk_looking import Asked, Looking, ReportFile
+from commands.bulk_looking import Looking, ReportFile
 from commands.bulk_progress import BulkProgress
 from commands.endings import NotDone, ServerAway
 from commands.interruption import Interruption
 from commands.servers import open_publisher
 from ledger.config import ledger_config
 from ledger.connection import LedgerConnection
-from reconciliation.errors import LedgerUnavailable, ReconciliationError, ScanFailed
+from reconciliation.errors import Interrupted, LedgerUnavailable, ReconciliationError, ScanFailed
 from reconciliation.settings import Settings
 
 
@@ -90,7 +90,7 @@ class Running:
         """Drive it to its end, or until it is interrupted; use it within `noted`."""
         with (
             self._certificates(driven) as certificates,
-            closing(self._looking.slices(driven.run.checkpoint, Asked(self._interruption, driven.keep))) as slices,
+            closing(self._looking.slices(driven.run.checkpoint)) as slices,
         ):
             drive = Drive(
                 driven,
@@ -153,6 +153,9 @@ def noted(driven: DrivenRun) -> Iterator[None]:
         yield
     except RunRefused as error:
         raise NotDone(str(error)) from error
+    except Interrupted as error:
+        _note(driven, RunState.INTERRUPTED, "interrupted")
+        raise NotDone(f"interrupted; {go_on}") from error
     except TooManyGivenUp as error:
         _note(driven, RunState.STOPPED, error)
         raise NotDone(f"run {run_id} stopped: {error}; {go_on}") from error
