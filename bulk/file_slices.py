@@ -7,7 +7,8 @@ from typing import Protocol
 from bulk.model import Found, Selection, Slice, TokenRange, Unjudged
 from reconciliation.model import EnrolmentKey
 
-_SLICE_SIZE = 500
+#: How many lines lie between two checkpoints.
+_SLICE_SIZE = 100
 
 
 class Judge(Protocol):

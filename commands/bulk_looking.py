@@ -13,6 +13,7 @@ from bulk.file_slices import file_slices
 from bulk.model import Found, Reason, Selection, Slice, Unjudged
 from bulk.options import ScanOptions
 from bulk.order import Order
+from bulk.parts import parted
 from bulk.report import Report, report_form
 from bulk.scan import Scan, Stop
 from bulk.tally import Tally
@@ -75,13 +76,15 @@ class Looking:
         self.scan.__exit__(kind, error, trace)
 
     def slices(self, start_after: int | None) -> Generator[Slice, None, None]:
-        """Give what a run takes, slice by slice; close it, which ends the reader processes.
+        """Give what a run takes, in slices of about a hundred; close it, which ends the reader processes.
 
         It ends early where an operator wants that.
         """
         selection = self._order.selection
         if self._enrolments is None:
-            yield from self.scan.slices(selection, start_after, self._stop)
+            with closing(self.scan.slices(selection, start_after, self._stop)) as slices:
+                for it in slices:
+                    yield from parted(it)
             return
         with suppress(Interrupted):
             yield from file_slices(self.scan, self._enrolments(), selection, start_after)
