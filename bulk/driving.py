@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from bulk.certificate_sending import CertificateSender
 from bulk.model import Reason, Selection, Slice
 from bulk.runs import DrivenRun
 from bulk.sent_memory import SentMemory
+from bulk.steps import Insisting, once
 from bulk.tally import Tally
 from reconciliation.errors import Interrupted
 from reconciliation.model import EnrolmentKey
@@ -41,6 +43,7 @@ class Drive:
         selection: what the run is for.
         is_stopped: says whether an operator wants it to end.
         observe: is told of each slice once it is dealt with.
+        insist: takes a step again while the ledger is away.
 
     """
 
@@ -52,6 +55,7 @@ class Drive:
         selection: Selection,
         is_stopped: Callable[[], bool],
         observe: Callable[[Slice], object],
+        insist: Insisting = once,
     ) -> None:
         self._driven = driven
         self._submission = submission
@@ -59,6 +63,7 @@ class Drive:
         self._selection = selection
         self._is_stopped = is_stopped
         self._observe = observe
+        self._insist = insist
         self.tally = Tally()
 
     def go(self, slices: Iterable[Slice]) -> bool:
@@ -72,7 +77,7 @@ class Drive:
                 if not self._deal_with(part):
                     return False
         except Interrupted:
-            # while it was judged who still lacks a certificate
+            # while it waited for a server
             return False
         return not self._is_stopped() and self._submission.wait_for_end()
 
@@ -85,13 +90,15 @@ class Drive:
             if not self._certificates.sender.send(lacking, self._selection, self._is_stopped):
                 return False
         run = self._driven.run
-        self._driven.save(
+        save = partial(
+            self._driven.save,
             checkpoint=part.tokens.until,
             looked_at=run.looked_at + part.looked_at,
             found=run.found + len(part.found),
         )
+        self._insist(save)
         if self._certificates is not None:
-            self._certificates.memory.forget()
+            self._insist(self._certificates.memory.forget)
         self.tally.add(part)
         self._observe(part)
         return True

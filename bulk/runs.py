@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import Any
 
 from ledger.connection import LedgerConnection, translated
 from ledger.ledger import Identity
+from reconciliation.errors import LedgerUnavailable
 
 #: How many runs are remembered, the latest; none for longer than 30 days after it was saved last (lanes.lua).
 MOST_KEPT = 100
@@ -24,6 +26,8 @@ MOST_DRIVEN = 10
 LEASE = 60.0
 # After which part of the lease it is renewed: a look that comes late has time.
 _RENEW_AFTER = 0.25
+# After which part of the lease that is tried again where the ledger did not answer: each try takes its time.
+_TRY_AGAIN_AFTER = 0.05
 
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,40}")
 
@@ -241,7 +245,7 @@ class DrivenRun:
         self._store = store
         self._token = token
         self._clock = clock
-        self._saved_at = clock()
+        self._saved_at = self._kept_at = clock()
         self.run = run
         self.life = life
         self.was_other_life = was_other_life
@@ -251,9 +255,15 @@ class DrivenRun:
         return self._store.counts(self.run.run_id)
 
     def keep(self) -> None:
-        """Renew the lease where that is due; to be called again and again. Raises RunRefused as `save` does."""
-        if self._clock() - self._saved_at > _RENEW_AFTER * self._store.lease:
-            self.save()
+        """Renew the lease where that is due; to be called again and again. Raises RunRefused as `save` does.
+
+        A ledger that is away ends nothing here: a lease that lapses meanwhile stays ours unless somebody else asks.
+        """
+        now, lease = self._clock(), self._store.lease
+        if now - self._saved_at > _RENEW_AFTER * lease and now - self._kept_at > _TRY_AGAIN_AFTER * lease:
+            with suppress(LedgerUnavailable):
+                self.save()
+            self._kept_at = self._clock()
 
     def save(self, **changes: Any) -> None:
         """Save these changes of the record. Raises RunRefused where another process drives it, or it is gone."""

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from bridge.dispatch import BrokerUnavailable
 from bulk.pace import Pace
 from bulk.requests import bulk_request
 from bulk.runs import DrivenRun, RunCounts, life_of
+from bulk.steps import PATIENCE, Interruptible, Steps
 from ledger.entries import Ticket
 from ledger.ledger import Ledger
-from reconciliation.errors import LedgerUnavailable
 from reconciliation.model import EnrolmentKey
 
 #: How many requests are accepted in one step of the ledger's Redis, which clicks wait for too.
@@ -21,8 +20,6 @@ _PORTION = 100
 _POLL = 0.1
 #: How often counts, pauses and the ledger's life are looked at, in seconds.
 _LOOK_EVERY = 0.5
-#: How long a server that is away is waited for, in seconds.
-PATIENCE = 600.0
 #: A run stops when more of its requests were given up, unless it is told another number.
 USUAL_MOST_GIVEN_UP = 100
 
@@ -43,15 +40,6 @@ class Sender(Protocol):
 
     def send(self, tickets: Sequence[Ticket]) -> None:
         """Send tickets. Raises BrokerUnavailable; what was sent before may be sent again."""
-
-
-class Interruptible(Protocol):
-    """An operator who may ask for an end: `commands.interruption.Interruption`."""
-
-    is_asked: bool
-
-    def pause(self, seconds: float) -> None:
-        """Wait so long, or until it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +85,8 @@ class Submission:
         self._pace = Pace(rate, time.monotonic())
         self._most_given_up = most_given_up
         self._tell = tell
-        self._patience = patience
+        self._steps = Steps(interruption, lambda why: tell(Progress(self._counts, why)), patience)
         self._look_at = 0.0
-        self._away_since: float | None = None
         self._counts = RunCounts()
         self._given_up_before: int | None = None
 
@@ -119,12 +106,20 @@ class Submission:
                 self._interruption.pause(min(self._pace.wait(), _POLL))
                 continue
             portion = enrolments[at : at + size]
-            taken = self._try(partial(self._take_in, portion)) or 0
+            taken = self._steps.attempt(partial(self._take_in, portion)) or 0
             self._pace.spend(taken)
             at += taken
             if taken < size:
                 self._interruption.pause(_POLL)
         return True
+
+    def insist(self, step: Callable[[], T], /) -> T:
+        """Take another step of the run, again and again while a server is away.
+
+        Raises Interrupted where an operator wants an end before it is done, and the server's error once the patience is
+        at its end.
+        """
+        return self._steps.insist(step)
 
     def wait_for_end(self) -> bool:
         """Wait until none of the run's requests is open; says False where it was interrupted before.
@@ -133,7 +128,7 @@ class Submission:
         `submit` does.
         """
         while not self._interruption.is_asked:
-            if self._try(self._is_at_end):
+            if self._steps.attempt(self._is_at_end):
                 return True
             self._interruption.pause(_POLL)
         return False
@@ -188,19 +183,3 @@ class Submission:
             return None
         self._look_at = now + _LOOK_EVERY
         return True
-
-    def _try(self, step: Callable[[], T]) -> T | None:
-        """Take a step; gives None where a server is away, for as long as the patience lasts."""
-        try:
-            done = step()
-        except (LedgerUnavailable, BrokerUnavailable) as error:
-            now = time.monotonic()
-            if self._away_since is None:
-                self._away_since = now
-            if now - self._away_since > self._patience:
-                raise
-            self._tell(Progress(self._counts, str(error)))
-            self._interruption.pause(_LOOK_EVERY)
-            return None
-        self._away_since = None
-        return done

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from bridge.dispatch import BrokerUnavailable
 from bulk.certificate_sending import CertificateSender
@@ -88,24 +89,27 @@ class Running:
 
     def go(self, driven: DrivenRun) -> Done:
         """Drive it to its end, or until it is interrupted; use it within `noted`."""
+        submission = self._submission(driven)
         with (
-            self._certificates(driven) as certificates,
+            self._certificates(driven, submission) as certificates,
             closing(self._looking.slices(driven.run.checkpoint)) as slices,
         ):
             drive = Drive(
                 driven,
-                self._submission(driven),
+                submission,
                 certificates,
                 self._order.selection,
                 lambda: self._interruption.is_asked,
                 self._see,
+                submission.insist,
             )
-            driven.go_on()
+            submission.insist(driven.go_on)
             is_through = drive.go(slices)
+            counts = submission.insist(driven.counts)
             state = RunState.FINISHED if is_through else RunState.INTERRUPTED
-            driven.end(state, _now_ms(), "" if is_through else "interrupted")
+            submission.insist(partial(driven.end, state, _now_ms(), "" if is_through else "interrupted"))
             sent = 0 if certificates is None else certificates.sender.sent
-            return Done(driven.run.run_id, state, driven.counts(), drive.tally, sent)
+            return Done(driven.run.run_id, state, counts, drive.tally, sent)
 
     def _see(self, part: Slice) -> None:
         self._shown.slice_done(part)
@@ -123,7 +127,7 @@ class Running:
         )
 
     @contextmanager
-    def _certificates(self, driven: DrivenRun) -> Iterator[Certificates | None]:
+    def _certificates(self, driven: DrivenRun, submission: Submission) -> Iterator[Certificates | None]:
         if not self._order.selection.missing_certificates:
             yield None
             return
@@ -138,6 +142,7 @@ class Running:
                     memory,
                     reissue=self._order.reissue,
                     now_ms=_now_ms,
+                    insist=submission.insist,
                 )
                 yield Certificates(sender, memory)
         finally:
