@@ -12,15 +12,16 @@ from bulk.means import Means, open_means
 from bulk.order import Order, decode_order
 from bulk.runs import DrivenRun, RunState
 from bulk.tally import Tally
+from commands.bulk_documents import look_document, run_document, stopped_document
 from commands.bulk_looking import Asked, Looking, ReportFile, count
-from commands.bulk_output import counts_text, print_before_and_after, print_tally, say_selection
+from commands.bulk_output import counts_text, print_before_and_after, print_tally, print_unjudged, say_selection
 from commands.bulk_progress import BulkProgress
 from commands.bulk_running import Done, Running, begin, noted, resume
 from commands.endings import NotDone, ServerAway
 from commands.enrolment_file import EnrolmentFile
 from commands.interruption import Interruption
 from commands.terminal import console, print_json
-from reconciliation.errors import ScanFailed
+from reconciliation.errors import ScanFailed, SettingsError
 from reconciliation.settings import Settings
 
 
@@ -48,7 +49,7 @@ def dry_run(call: Call, order: Order) -> None:
     """Say what a run would do. Raises NotDone where an operator interrupts it, ServerAway and SettingsError."""
     tally, is_whole = _look(call, order, "looking", call.report)
     if call.as_json:
-        print_json({"selection": say_selection(order), "applied": False, "before": tally.as_document()})
+        print_json(look_document(order, tally))
     else:
         print_tally(tally, order)
     if not is_whole:
@@ -66,23 +67,29 @@ def carry_out(call: Call, order: Order, *, yes: bool) -> None:
         before, is_whole = _look(call, order, "looking", call.report)
         if not call.as_json:
             print_tally(before, order)
-        if not is_whole:
-            raise NotDone("interrupted: nothing was changed")
-        if not before.found:
+        refusal = "" if is_whole else "interrupted: nothing was changed"
+        if is_whole and before.found and not yes and not _is_agreed(before):
+            refusal = "nothing was done"
+        if refusal or not before.found:
             if call.as_json:
-                print_json({"selection": say_selection(order), "applied": False, "before": before.as_document()})
+                print_json(look_document(order, before))
+            if refusal:
+                raise NotDone(refusal)
             click.echo("nothing to do", err=call.as_json)
             return
-        if not yes and not click.confirm(f"Have these {before.found:,} done?", err=call.as_json):
-            raise NotDone("nothing was done")
     # what was looked through before has its report already
     with (
         ReportFile.none_or_at(None if before else call.report) as report,
         Interruption() as interruption,
         open_means(call.settings) as means,
     ):
-        done = _driven(call, order, means, begin(means, order), interruption, report)
+        done = _driven(call, order, means, begin(means, order), interruption, report, before)
     _end(call, order, done, before or done.tally)
+
+
+def _is_agreed(before: Tally) -> bool:
+    # never into what a program reads
+    return click.confirm(f"Have these {before.found:,} done?", err=True)
 
 
 def go_on(call: Call, run_id: str, most_given_up: int | None = None) -> None:
@@ -105,20 +112,38 @@ def go_on(call: Call, run_id: str, most_given_up: int | None = None) -> None:
                 "run is through, begin another over the same selection: it finds what is missing",
                 err=True,
             )
-        done = _driven(call, order, means, driven, interruption, report)
+        done = _driven(call, order, means, driven, interruption, report, None)
     _end(call, order, done, None)
 
 
 def _driven(
-    call: Call, order: Order, means: Means, driven: DrivenRun, interruption: Interruption, report: ReportFile
+    call: Call,
+    order: Order,
+    means: Means,
+    driven: DrivenRun,
+    interruption: Interruption,
+    report: ReportFile,
+    before: Tally | None,
 ) -> Done:
     with (
+        _told_as_document(call, order, driven, before),
         noted(driven),
         BulkProgress("applying", call.total) as shown,
         call.looking(order, shown, Asked(interruption, driven.keep)) as looking,
     ):
         shown.say(f"run {driven.run.run_id}: {say_selection(order)}")
         return Running(call.settings, means, order, looking, interruption, shown, report).go(driven)
+
+
+@contextmanager
+def _told_as_document(call: Call, order: Order, driven: DrivenRun, before: Tally | None) -> Iterator[None]:
+    """Print a document for scripts of a run that ends by itself too."""
+    try:
+        yield
+    except (NotDone, ServerAway, SettingsError) as error:
+        if call.as_json:
+            print_json(stopped_document(order, driven, str(error), before))
+        raise
 
 
 @contextmanager
@@ -171,34 +196,29 @@ def _end(call: Call, order: Order, done: Done, before: Tally | None) -> None:
     """Tell how a run ended, with what is wrong now beside what was."""
     is_finished = done.state is RunState.FINISHED
     after: Tally | None = None
+    uncounted = ""
     if is_finished and call.recount:
-        again, is_whole = _look(call, order, "looking again", None)
-        after = again if is_whole else None
+        try:
+            again, is_whole = _look(call, order, "looking again", None)
+        except ServerAway as error:
+            uncounted = f"run {done.run_id} is finished, but what is wrong now could not be counted: {error}"
+        else:
+            after = again if is_whole else None
     if call.as_json:
-        print_json(
-            {
-                "run": done.run_id,
-                "selection": say_selection(order),
-                "applied": True,
-                "state": done.state.value,
-                "submitted": done.counts.submitted,
-                "collapsed": done.counts.collapsed,
-                "settled": done.counts.settled,
-                "open": done.counts.open,
-                "given_up": done.counts.given_up,
-                "certificates": done.certificates,
-                "before": None if before is None else before.as_document(),
-                "after": None if after is None else after.as_document(),
-            }
-        )
+        print_json(run_document(order, done, before, after))
     else:
         if after is not None:
             print_before_and_after(before or done.tally, after)
         console().print(f"run {done.run_id} {done.state.value}: {counts_text(done.counts, done.certificates)}")
+        print_unjudged(done.tally)
     if not is_finished:
         raise NotDone(f"interrupted; `enrolment-reconciliation bulk --resume {done.run_id}` goes on")
     if done.counts.given_up:
+        if uncounted:
+            click.echo(uncounted, err=True)
         raise NotDone(
             f"{done.counts.given_up} of its requests were given up; `enrolment-reconciliation failed` tells why, and "
             "`replay` has them tried again once that is mended"
         )
+    if uncounted:
+        raise ServerAway(uncounted)

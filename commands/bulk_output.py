@@ -48,8 +48,13 @@ def print_tally(tally: Tally, order: Order) -> None:
             table(["what is wrong", "enrolments"], [(reason.value, f"{tally.reasons[reason]:,}") for reason in kept])
         )
     out.print(summary)
+    print_unjudged(tally)
+
+
+def print_unjudged(tally: Tally) -> None:
+    """Print how many could not be judged, if there are any: they are left as they are."""
     if tally.unjudged:
-        out.print(f"{tally.unjudged:,} could not be judged; a report (--report) says why of each")
+        console().print(f"{tally.unjudged:,} could not be judged; a report (--report) says why of each")
 
 
 def print_before_and_after(before: Tally, after: Tally) -> None:

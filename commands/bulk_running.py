@@ -25,7 +25,7 @@ from commands.interruption import Interruption
 from commands.servers import open_publisher
 from ledger.config import ledger_config
 from ledger.connection import LedgerConnection
-from reconciliation.errors import Interrupted, LedgerUnavailable, ReconciliationError, ScanFailed
+from reconciliation.errors import Interrupted, LedgerUnavailable, ReconciliationError, ScanFailed, SettingsError
 from reconciliation.settings import Settings
 
 
@@ -38,6 +38,7 @@ class Done:
     counts: RunCounts
     tally: Tally
     certificates: int
+    reason: str = ""
 
 
 def begin(means: Means, order: Order) -> DrivenRun:
@@ -109,7 +110,7 @@ class Running:
             state = RunState.FINISHED if is_through else RunState.INTERRUPTED
             submission.insist(partial(driven.end, state, _now_ms(), "" if is_through else "interrupted"))
             sent = 0 if certificates is None else certificates.sender.sent
-            return Done(driven.run.run_id, state, counts, drive.tally, sent)
+            return Done(driven.run.run_id, state, counts, drive.tally, sent, driven.run.reason)
 
     def _see(self, part: Slice) -> None:
         self._shown.slice_done(part)
@@ -173,6 +174,9 @@ def noted(driven: DrivenRun) -> Iterator[None]:
     except NotDone as error:
         _note(driven, RunState.FAILED, error)
         raise NotDone(f"run {run_id} stopped: {error}; {go_on}") from error
+    except SettingsError as error:
+        _note(driven, RunState.FAILED, error)
+        raise SettingsError(f"run {run_id} stopped: {error}; {go_on}") from error
     except BaseException:
         _note(driven, RunState.FAILED, "it ended with an error of its own")
         raise

@@ -1,11 +1,22 @@
 """How `bulk` is called: what is refused before a server is asked anything."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from bulk.model import Selection
+from bulk.order import Order
+from bulk.runs import RunCounts, RunState
+from bulk.tally import Tally
+from commands import bulk_carrying
 from commands.bulk import bulk
+from commands.bulk_carrying import Call
+from commands.bulk_running import Done
+from commands.endings import NotDone, ServerAway
+from reconciliation.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -36,3 +47,23 @@ def test_a_report_never_takes_the_place_of_the_file_that_is_read(tmp_path: Path,
         assert ended.exit_code == 2
         assert "would write over what --file reads" in ended.stderr
         assert learners.read_bytes() == b"user,course,batch\na,do_1,b\n"
+
+
+@pytest.mark.parametrize(("given_up", "ending"), [(0, ServerAway), (1, NotDone)])
+def test_a_run_is_told_though_nobody_could_look_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given_up: int, ending: type[Exception]
+) -> None:
+    def away(*_: Any) -> None:
+        raise ServerAway("looking for enrolments stopped: Cassandra is away")
+
+    monkeypatch.setattr(bulk_carrying, "_look", away)
+    counts = RunCounts(submitted=3, given_up=given_up)
+    done = Done("run-1", RunState.FINISHED, counts, Tally(looked_at=5, found=3, unjudged=2), 0)
+    call = Call(load_settings({}), None, None, recount=True, as_json=True)
+    with pytest.raises(ending) as raised:
+        bulk_carrying._end(call, Order(Selection(stuck=True)), done, done.tally)
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    told = {name: document[name] for name in ("state", "submitted", "given_up", "unjudged", "after")}
+    assert told == {"state": "finished", "submitted": 3, "given_up": given_up, "unjudged": 2, "after": None}
+    assert "run run-1 is finished, but what is wrong now could not be counted" in f"{shown.err}{raised.value}"

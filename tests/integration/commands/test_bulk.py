@@ -202,8 +202,58 @@ def test_a_report_is_a_file_that_can_be_applied(installation: Installation, tmp_
 
     document = told(installation, "--file", str(report), "--apply", "--yes")
 
-    assert (document["submitted"], document["before"]["unjudged"]) == (3, 1)
+    assert (document["submitted"], document["before"]["unjudged"], document["unjudged"]) == (3, 1, 1)
     assert [(installation.tables.enrolment(it) or {})["status"] for it in found] == [2, 2, 2]
+
+
+def test_what_could_not_be_judged_is_told_without_a_count_afterwards(installation: Installation) -> None:
+    (learner,) = stuck(installation, 1)
+    lines = f"user,course,batch\n{','.join(learner.ids)}\nnobody,do_none,batch\n".encode()
+    ended = bulk(installation, "--file", "-", "--stuck", "--apply", "--yes", "--no-recount", stdin=lines)
+    assert ended.returncode == 0, ended.stderr
+    assert "1 requests submitted" in ended.stdout
+    assert "1 could not be judged" in ended.stdout
+
+
+def test_a_run_that_stops_itself_tells_scripts_why(installation: Installation) -> None:
+    learners = stuck(installation, 2)
+    for it in learners:
+        installation.relations.remove(it.course, it.course, "leafnodes")
+    lines = "\n".join(["user,course,batch", *(",".join(it.ids) for it in learners)]).encode()
+    arguments = ("--file", "-", "--apply", "--yes", "--most-given-up", "0", "--json")
+    ended = bulk(installation, *arguments, stdin=lines)
+    assert ended.returncode == 1
+    document = json.loads(ended.stdout)
+    assert (document["state"], document["submitted"]) == ("stopped", 2)
+    assert "0 may be" in document["reason"]
+    assert f"--resume {document['run']}" in document["reason"]
+    assert document["before"]["found"] == 2
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_question_never_goes_where_a_program_reads(installation: Installation, as_json: bool) -> None:
+    stuck(installation, 1)
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, b"n\n")
+        ended = subprocess.run(
+            [COMMAND, "bulk", "--stuck", "--apply", *(["--json"] if as_json else [])],
+            env=installation.settings,
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert ended.returncode == 1
+    assert "Have these 1 done?" in ended.stderr
+    assert "Have these" not in ended.stdout
+    if as_json:
+        document = json.loads(ended.stdout)
+        assert (document["applied"], document["before"]["found"]) == (False, 1)
 
 
 def test_a_file_with_a_wrong_line_is_refused_whole(installation: Installation) -> None:
@@ -260,7 +310,8 @@ def test_on_a_terminal_it_shows_the_counts_and_asks(
             [COMMAND, "bulk", "--stuck", "--apply"],
             env=installation.settings,
             stdin=theirs,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             timeout=120,
             check=False,
@@ -268,7 +319,7 @@ def test_on_a_terminal_it_shows_the_counts_and_asks(
     finally:
         os.close(ours)
         os.close(theirs)
-    assert ended.returncode == code, ended.stderr
+    assert ended.returncode == code, ended.stdout
     shown = ended.stdout
     assert shown.index("1 enrolments were found") < shown.index("Have these 1 done?")
     assert (installation.tables.enrolment(learner) or {})["status"] == status
