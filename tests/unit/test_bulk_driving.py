@@ -362,3 +362,23 @@ def test_a_lease_is_renewed_once_the_ledger_is_there_again_and_a_look_goes_on_me
         now = float(second)
         driven.keep()
     assert store.saved == 1
+
+
+def test_a_learner_whom_a_file_names_twice_is_dealt_with_once_even_after_a_resume() -> None:
+    class Everybody:
+        def judge(self, enrolments: Sequence[EnrolmentKey], _: Selection) -> list[Found | Unjudged | None]:
+            return [Found(it, (Reason.SELECTED,)) for it in enrolments]
+
+    lines = [*(key(number) for number in range(150)), key(3), key(149), key(150), key(150)]
+    whole = list(file_slices(Everybody(), lines, Selection(), None))
+    assert [it.enrolment for part in whole for it in part.found] == [key(number) for number in range(151)]
+    # its numbers are those of the file's lines
+    assert [(it.tokens, it.looked_at) for it in whole] == [(TokenRange(0, 100), 100), (TokenRange(100, 154), 54)]
+    assert list(file_slices(Everybody(), lines, Selection(), 100)) == whole[1:]
+
+
+def test_one_completion_gets_one_event_however_often_it_is_named() -> None:
+    site = Site()
+    twice = Slice(TokenRange(0, 10), 2, (Found(key(1), LACKING), Found(key(1), LACKING)), ())
+    assert site.drive.go([twice])
+    assert site.done == ["sent user-1", "checkpoint 10", "waited"]
