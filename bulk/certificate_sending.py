@@ -33,6 +33,27 @@ class Memory(Protocol):
         """Remember them."""
 
 
+class Pacing(Protocol):
+    """Keeps to a run's rate: `bulk.submission.Submission`."""
+
+    def portion(self, most: int) -> int:
+        """Wait until some of `most` may leave; gives how many, 0 where an operator wants an end before."""
+
+    def spend(self, count: int) -> None:
+        """Note that so many have left."""
+
+
+class Unhurried:
+    """Lets everything leave at once."""
+
+    def portion(self, most: int) -> int:
+        """Give all of them."""
+        return most
+
+    def spend(self, count: int) -> None:
+        """Note nothing."""
+
+
 class CertificateSender:
     """Sends certificate events of one run.
 
@@ -44,6 +65,7 @@ class CertificateSender:
         reissue: what the events ask for.
         now_ms: the clock, in ms since 1970.
         insist: takes a step again while the ledger or Kafka is away.
+        pacing: keeps to the run's rate.
 
     """
 
@@ -57,6 +79,7 @@ class CertificateSender:
         reissue: bool,
         now_ms: Callable[[], int],
         insist: Insisting = once,
+        pacing: Pacing | None = None,
     ) -> None:
         self._judge = judge
         self._publisher = publisher
@@ -65,7 +88,7 @@ class CertificateSender:
         self._reissue = reissue
         self._now_ms = now_ms
         self._insist = insist
-        self.sent = 0
+        self._pacing = pacing or Unhurried()
 
     def send(self, enrolments: Sequence[EnrolmentKey], selection: Selection, is_stopped: Callable[[], bool]) -> bool:
         """Send an event for each of these that still lacks its certificate; says False where it was stopped before.
@@ -75,10 +98,13 @@ class CertificateSender:
         """
         wanted = replace(selection, stuck=False, missing_certificates=True)
         sent = set(self._insist(self._memory.sent_since)) if enrolments else set()
-        for start in range(0, len(enrolments), _PORTION):
-            if is_stopped():
+        at = 0
+        while at < len(enrolments):
+            size = 0 if is_stopped() else self._pacing.portion(min(_PORTION, len(enrolments) - at))
+            if size == 0:
                 return False
-            judgements = self._judge.judge(enrolments[start : start + _PORTION], wanted)
+            judgements = self._judge.judge(enrolments[at : at + size], wanted)
+            at += size
             completions = [
                 Completion(it.enrolment, it.completed_on_ms)
                 for it in judgements
@@ -102,7 +128,7 @@ class CertificateSender:
             del left[mid]
         if confirmed:
             self._insist(partial(self._memory.note_sent, confirmed))
-            self.sent += len(confirmed)
+            self._pacing.spend(len(confirmed))
         for report in reports:
             if report is not None:
                 raise report

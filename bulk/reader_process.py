@@ -168,6 +168,10 @@ class RangeReader:
         self._beat = beat
         self._counts: SpilledCounts | None = None
 
+    def spend(self, enrolments: int) -> None:
+        """Wait until the enrolments that were read before are within the rate, and count so many more."""
+        self._pace.spend(enrolments)
+
     def answers(self, order: Order) -> Iterator[Answer]:
         """Carry out one order; the last answer is `Done`. Raises ScanFailed."""
         if isinstance(order, Spill):

@@ -72,6 +72,7 @@ class Run:
 class RunCounts:
     """What became of a run's requests: `collapsed` of those `submitted` joined one that waited.
 
+    `certificates` events were sent for completions that lacked theirs, which takes no request.
     One that was submitted again after an interruption, since it was not open any more, counts again.
     """
 
@@ -79,6 +80,7 @@ class RunCounts:
     collapsed: int = 0
     given_up: int = 0
     open: int = 0
+    certificates: int = 0
 
     @property
     def settled(self) -> int:
@@ -281,7 +283,7 @@ class DrivenRun:
         self.save(state=RunState.RUNNING, ended_ms=None, reason="")
 
 
-_COUNTED = ("submitted", "collapsed", "given_up")
+_COUNTED = ("submitted", "collapsed", "given_up", "certificates")
 _FIELDS = frozenset(field.name for field in fields(Run))
 
 
@@ -297,5 +299,5 @@ def decode_run(text: bytes) -> Run:
 
 
 def _counts(told: dict[str, Any], is_open: int) -> RunCounts:
-    submitted, collapsed, given_up = (int(told.get(name) or 0) for name in _COUNTED)
-    return RunCounts(submitted, collapsed, given_up, is_open)
+    submitted, collapsed, given_up, certificates = (int(told.get(name) or 0) for name in _COUNTED)
+    return RunCounts(submitted, collapsed, given_up, is_open, certificates)

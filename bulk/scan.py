@@ -98,6 +98,7 @@ class Scan:
         """
         reader = self._opened_reader()
         self._check(selection, whole=False)
+        reader.spend(len(enrolments))
         return reader.learners.judge(enrolments, selection, self._go_on)
 
     def users_enrolments(self, user_id: str) -> list[EnrolmentKey]:

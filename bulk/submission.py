@@ -58,7 +58,7 @@ class Submission:
         driven: the run, which this process drives.
         sender: where messages go.
         interruption: says when to end.
-        rate: the most requests in a second; None for as many as `bulk.max.open` allows.
+        rate: the most requests, and certificate events, in a second; None for as many as `bulk.max.open` allows.
         most_given_up: how many may be given up before the run stops; those that were given up before this process
             drove it do not count.
         tell: is told again and again how it stands.
@@ -99,19 +99,28 @@ class Submission:
         """
         at = 0
         while at < len(enrolments):
-            if self._interruption.is_asked:
-                return False
-            size = self._pace.allowed(min(_PORTION, len(enrolments) - at), time.monotonic())
+            size = self.portion(min(_PORTION, len(enrolments) - at))
             if size == 0:
-                self._interruption.pause(min(self._pace.wait(), _POLL))
-                continue
+                return False
             portion = enrolments[at : at + size]
             taken = self._steps.attempt(partial(self._take_in, portion)) or 0
-            self._pace.spend(taken)
+            self.spend(taken)
             at += taken
             if taken < size:
                 self._interruption.pause(_POLL)
         return True
+
+    def portion(self, most: int) -> int:
+        """Wait until some of `most` are within the rate; gives how many, 0 where an operator wants an end before."""
+        while not self._interruption.is_asked:
+            if size := self._pace.allowed(most, time.monotonic()):
+                return size
+            self._interruption.pause(min(self._pace.wait(), _POLL))
+        return 0
+
+    def spend(self, count: int) -> None:
+        """Note that so many requests or certificate events have left: one rate is for both."""
+        self._pace.spend(count)
 
     def insist(self, step: Callable[[], T], /) -> T:
         """Take another step of the run, again and again while a server is away.

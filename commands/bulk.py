@@ -78,7 +78,7 @@ def _is_same(file: BinaryIO, path: Path) -> bool:
     callback=_report_path,
     help="Write what was found, and what would change of each, to this file: .csv or .jsonl.",
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="The most requests a second.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="The most requests and events a second.")
 @click.option(
     "--scan-rate", type=click.FloatRange(min=0, min_open=True), help="The most enrolments looked at a second."
 )

@@ -209,7 +209,7 @@ def _end(call: Call, order: Order, done: Done, before: Tally | None) -> None:
     else:
         if after is not None:
             print_before_and_after(before or done.tally, after)
-        console().print(f"run {done.run_id} {done.state.value}: {counts_text(done.counts, done.certificates)}")
+        console().print(f"run {done.run_id} {done.state.value}: {counts_text(done.counts)}")
         print_unjudged(done.tally)
     if not is_finished:
         raise NotDone(f"interrupted; `enrolment-reconciliation bulk --resume {done.run_id}` goes on")

@@ -24,7 +24,6 @@ def run_document(order: Order, done: Done, before: Tally | None, after: Tally | 
         "state": done.state.value,
         "reason": done.reason,
         **_counted(done.counts),
-        "certificates": done.certificates,
         "unjudged": done.tally.unjudged,
         "before": None if before is None else before.as_document(),
         "after": None if after is None else after.as_document(),
@@ -43,7 +42,6 @@ def stopped_document(order: Order, driven: DrivenRun, why: str, before: Tally | 
         "state": driven.run.state.value,
         "reason": why,
         **_counted(counts),
-        "certificates": None,
         "unjudged": None,
         "before": None if before is None else before.as_document(),
         "after": None,
@@ -51,5 +49,5 @@ def stopped_document(order: Order, driven: DrivenRun, why: str, before: Tally | 
 
 
 def _counted(counts: RunCounts | None) -> dict[str, object]:
-    names = ("submitted", "collapsed", "settled", "open", "given_up")
+    names = ("submitted", "collapsed", "settled", "open", "given_up", "certificates")
     return {name: None if counts is None else getattr(counts, name) for name in names}

@@ -65,13 +65,13 @@ def print_before_and_after(before: Tally, after: Tally) -> None:
     console().print(table(["enrolments", "before", "after"], rows))
 
 
-def counts_text(counts: RunCounts, certificates: int) -> str:
+def counts_text(counts: RunCounts) -> str:
     """Say what became of a run's requests."""
     parts = [f"{counts.submitted:,} requests submitted", f"{counts.settled:,} settled"]
     if counts.open:
         parts.append(f"{counts.open:,} open")
     if counts.given_up:
         parts.append(f"{counts.given_up:,} given up (`enrolment-reconciliation failed` says why)")
-    if certificates:
-        parts.append(f"{certificates:,} certificate events sent")
+    if counts.certificates:
+        parts.append(f"{counts.certificates:,} certificate events sent")
     return ", ".join(parts)

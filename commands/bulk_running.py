@@ -31,13 +31,12 @@ from reconciliation.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a run ended: its requests since it began, and what this process has looked at, found and sent."""
+    """How a run ended: its requests and events since it began, and what this process has looked at and found."""
 
     run_id: str
     state: RunState
     counts: RunCounts
     tally: Tally
-    certificates: int
     reason: str = ""
 
 
@@ -109,8 +108,7 @@ class Running:
             counts = submission.insist(driven.counts)
             state = RunState.FINISHED if is_through else RunState.INTERRUPTED
             submission.insist(partial(driven.end, state, _now_ms(), "" if is_through else "interrupted"))
-            sent = 0 if certificates is None else certificates.sender.sent
-            return Done(driven.run.run_id, state, counts, drive.tally, sent, driven.run.reason)
+            return Done(driven.run.run_id, state, counts, drive.tally, driven.run.reason)
 
     def _see(self, part: Slice) -> None:
         self._shown.slice_done(part)
@@ -144,6 +142,7 @@ class Running:
                     reissue=self._order.reissue,
                     now_ms=_now_ms,
                     insist=submission.insist,
+                    pacing=submission,
                 )
                 yield Certificates(sender, memory)
         finally:

@@ -58,7 +58,7 @@ def test_a_run_is_told_though_nobody_could_look_again(
 
     monkeypatch.setattr(bulk_carrying, "_look", away)
     counts = RunCounts(submitted=3, given_up=given_up)
-    done = Done("run-1", RunState.FINISHED, counts, Tally(looked_at=5, found=3, unjudged=2), 0)
+    done = Done("run-1", RunState.FINISHED, counts, Tally(looked_at=5, found=3, unjudged=2))
     call = Call(load_settings({}), None, None, recount=True, as_json=True)
     with pytest.raises(ending) as raised:
         bulk_carrying._end(call, Order(Selection(stuck=True)), done, done.tally)

@@ -280,6 +280,8 @@ def test_missing_certificates_get_their_event_and_nothing_else(installation: Ins
     document = told(installation, "--missing-certificates", "--apply", "--yes", *(["--reissue"] if reissue else []))
 
     assert (document["certificates"], document["submitted"]) == (3, 0)
+    assert told(installation, "status", document["run"])["certificates"] == 3
+    assert "certificate events sent" in bulk(installation, "status", document["run"]).stdout
     for learner in lacking:
         announced = installation.announced(learner)
         (event,) = [it.event for it in announced.certificates]
