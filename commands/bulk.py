@@ -158,6 +158,8 @@ def bulk(
         raise click.UsageError(
             "say which enrolments: --batch, --course, --user or --file; or --stuck or --missing-certificates, of all"
         )
+    if missing_certificates and not_completed and not stuck:
+        raise click.UsageError("--missing-certificates is for completed ones, which --not-completed leaves out")
     settings = read_settings()
     if file is not None and report is not None and _is_same(file, report):
         raise click.UsageError(f"--report would write over what --file reads: {report}")

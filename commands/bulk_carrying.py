@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bulk.means import Means, open_means
+from bulk.means import Means, open_means, refuse_in_shadow_mode
 from bulk.order import Order, decode_order
 from bulk.runs import DrivenRun, RunState
 from bulk.tally import Tally
@@ -62,6 +62,8 @@ def carry_out(call: Call, order: Order, *, yes: bool) -> None:
     """Have an order done, after showing the counts and asking unless `yes`. Raises as `dry_run` does."""
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("--apply asks before it begins, and there is no terminal to ask on: give --yes as well")
+    # before anybody waits for a look
+    refuse_in_shadow_mode(call.settings)
     before: Tally | None = None
     if order.is_plain or not yes:
         before, is_whole = _look(call, order, "looking", call.report)

@@ -37,6 +37,25 @@ def test_a_call_that_would_mean_everybody_is_refused(arguments: list[str], told:
     assert told in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--missing-certificates", "--not-completed"], "which --not-completed leaves out"),
+        (["--stuck", "--apply", "--yes"], "SHADOW_ENABLED"),
+        (["--batch", "b", "--apply", "--yes"], "SHADOW_ENABLED"),
+    ],
+)
+def test_what_could_do_nothing_is_refused_before_anybody_looks(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.setenv("SHADOW_ENABLED", "true")
+    # whoever looks all the same ends soon
+    monkeypatch.setattr(bulk_carrying, "_look", lambda *_: pytest.fail("it looked"))
+    ended = CliRunner().invoke(bulk, arguments)
+    assert ended.exit_code == 2
+    assert told in ended.stderr
+
+
 @pytest.mark.parametrize("arguments", [[], ["--apply", "--yes"], ["--resume", "20260131-143005-none"]])
 def test_a_report_never_takes_the_place_of_the_file_that_is_read(tmp_path: Path, arguments: list[str]) -> None:
     learners, other_name = tmp_path / "learners.csv", tmp_path / "other.csv"
