@@ -64,7 +64,8 @@ class Drive:
         self._is_stopped = is_stopped
         self._observe = observe
         self._insist = insist
-        self.tally = Tally()
+        # since the run was begun, whoever drove it
+        self.tally = Tally.of(driven.run)
 
     def go(self, slices: Iterable[Slice]) -> bool:
         """Deal with all slices and wait for the end of what they led to; says False where it was stopped before.
@@ -89,16 +90,10 @@ class Drive:
             lacking = [it.enrolment for it in part.found if Reason.NO_CERTIFICATE in it.reasons]
             if not self._certificates.sender.send(lacking, self._selection, self._is_stopped):
                 return False
-        run = self._driven.run
-        save = partial(
-            self._driven.save,
-            checkpoint=part.tokens.until,
-            looked_at=run.looked_at + part.looked_at,
-            found=run.found + len(part.found),
-        )
-        self._insist(save)
+        counted = self.tally.plus(part)
+        self._insist(partial(self._driven.save, checkpoint=part.tokens.until, **counted.as_kept))
+        self.tally = counted
         if self._certificates is not None:
             self._insist(self._certificates.memory.forget)
-        self.tally.add(part)
         self._observe(part)
         return True

@@ -7,9 +7,9 @@ record consists of. Counts of requests are kept by the ledger's own steps, so th
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -52,7 +52,8 @@ class Run:
 
     `selection` and `options` are JSON texts that say what it is for and how it was asked for. `checkpoint` is where it
     goes on: the last token, or the line of a file, up to which every request is accepted; None before the first.
-    `looked_at` and `found` count enrolments up to there. `reason` says why it ended, unless it is finished. Times in ms
+    `looked_at`, `found` and `unjudged` count enrolments up to there, `reasons` those found by each reason they had.
+    `reason` says why it ended, unless it is finished. Times in ms
     since 1970.
     """
 
@@ -66,6 +67,8 @@ class Run:
     looked_at: int = 0
     found: int = 0
     reason: str = ""
+    unjudged: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +287,7 @@ class DrivenRun:
 
 
 _COUNTED = ("submitted", "collapsed", "given_up", "certificates")
-_FIELDS = frozenset(field.name for field in fields(Run))
+_FIELDS = frozenset(it.name for it in fields(Run))
 
 
 def encode_run(run: Run) -> str:

@@ -14,7 +14,7 @@ from bulk.runs import DrivenRun, RunState
 from bulk.tally import Tally
 from commands.bulk_documents import look_document, run_document, stopped_document
 from commands.bulk_looking import Asked, Looking, ReportFile, count
-from commands.bulk_output import counts_text, print_before_and_after, print_tally, print_unjudged, say_selection
+from commands.bulk_output import counts_text, print_after, print_tally, print_unjudged, say_selection
 from commands.bulk_progress import BulkProgress
 from commands.bulk_running import Done, Running, begin, noted, resume
 from commands.endings import NotDone, ServerAway
@@ -115,7 +115,9 @@ def go_on(call: Call, run_id: str, most_given_up: int | None = None) -> None:
                 err=True,
             )
         done = _driven(call, order, means, driven, interruption, report, None)
-    _end(call, order, done, None)
+    # what a run over everybody found before it began is not kept
+    knows_before = not order.is_plain and done.tally.is_whole
+    _end(call, order, done, done.tally if knows_before else None)
 
 
 def _driven(
@@ -197,20 +199,12 @@ def _look(call: Call, order: Order, title: str, path: Path | None) -> tuple[Tall
 def _end(call: Call, order: Order, done: Done, before: Tally | None) -> None:
     """Tell how a run ended, with what is wrong now beside what was."""
     is_finished = done.state is RunState.FINISHED
-    after: Tally | None = None
-    uncounted = ""
-    if is_finished and call.recount:
-        try:
-            again, is_whole = _look(call, order, "looking again", None)
-        except ServerAway as error:
-            uncounted = f"run {done.run_id} is finished, but what is wrong now could not be counted: {error}"
-        else:
-            after = again if is_whole else None
+    after, uncounted = _looked_again(call, order, done) if is_finished and call.recount else (None, "")
     if call.as_json:
         print_json(run_document(order, done, before, after))
     else:
         if after is not None:
-            print_before_and_after(before or done.tally, after)
+            print_after(before, after, order)
         console().print(f"run {done.run_id} {done.state.value}: {counts_text(done.counts)}")
         print_unjudged(done.tally)
     if not is_finished:
@@ -224,3 +218,12 @@ def _end(call: Call, order: Order, done: Done, before: Tally | None) -> None:
         )
     if uncounted:
         raise ServerAway(uncounted)
+
+
+def _looked_again(call: Call, order: Order, done: Done) -> tuple[Tally | None, str]:
+    """Count what is wrong after a run; None where that came to no end, and why where a server is away."""
+    try:
+        after, is_whole = _look(call, order, "looking again", None)
+    except ServerAway as error:
+        return None, f"run {done.run_id} is finished, but what is wrong now could not be counted: {error}"
+    return (after, "") if is_whole else (None, "")

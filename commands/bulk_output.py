@@ -57,8 +57,11 @@ def print_unjudged(tally: Tally) -> None:
         console().print(f"{tally.unjudged:,} could not be judged; a report (--report) says why of each")
 
 
-def print_before_and_after(before: Tally, after: Tally) -> None:
-    """Print what was wrong before a run, and what still is after it."""
+def print_after(before: Tally | None, after: Tally, order: Order) -> None:
+    """Print what is wrong after a run beside what was wrong before it, if that is known."""
+    if before is None:
+        print_tally(after, order)
+        return
     kept = [reason for reason in _WRONG if before.reasons[reason] or after.reasons[reason]]
     rows = [(reason.value, f"{before.reasons[reason]:,}", f"{after.reasons[reason]:,}") for reason in kept]
     rows.append(("could not be judged", f"{before.unjudged:,}", f"{after.unjudged:,}"))

@@ -31,7 +31,7 @@ from reconciliation.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a run ended: its requests and events since it began, and what this process has looked at and found."""
+    """How a run ended: what became of its requests, and what was looked at and found, all since it began."""
 
     run_id: str
     state: RunState

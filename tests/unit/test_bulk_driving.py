@@ -12,8 +12,9 @@ from bulk.file_slices import file_slices
 from bulk.model import Found, Reason, Selection, Slice, TokenRange, Unjudged
 from bulk.parts import parted
 from bulk.ring import FIRST, LAST, token_of
-from bulk.runs import DrivenRun, Run
+from bulk.runs import DrivenRun, Run, decode_run, encode_run
 from bulk.steps import Steps
+from bulk.tally import Tally
 from reconciliation.errors import Interrupted, LedgerUnavailable, PublishFailed, ReconciliationError
 from reconciliation.model import EnrolmentKey, OutgoingEvent
 
@@ -406,3 +407,28 @@ def test_certificate_events_keep_to_the_rate_of_the_run() -> None:
     assert not sender.send([key(1), key(2), key(4), key(5)], SELECTION, lambda: False)
     assert site.done == ["sent user-1", "sent user-4"]
     assert (pacing.asked, pacing.spent) == ([4, 2, 1], 2)
+
+
+def test_what_a_run_counted_is_kept_for_whoever_goes_on_with_it() -> None:
+    site = Site()
+    site.drive.go(SLICES[:2])
+    again = Drive(
+        Record(site.done, decode_run(encode_run(site.record.run).encode())),  # type: ignore[arg-type] # as above
+        site.submitting,
+        None,
+        SELECTION,
+        lambda: False,
+        lambda _: None,
+    )
+    again.go(SLICES[2:])
+    once = Site()
+    once.drive.go(SLICES)
+    assert again.tally == once.drive.tally
+    assert (again.tally.looked_at, again.tally.found, again.tally.unjudged) == (12, 4, 1)
+    assert again.tally.reasons == {Reason.PROGRESS: 1, Reason.NO_CERTIFICATE: 3, Reason.AGGREGATES: 1}
+    assert again.tally.is_whole
+
+
+def test_a_record_of_an_older_release_tells_no_reasons() -> None:
+    older = b'{"run_id": "r", "selection": "{}", "options": "{}", "started_ms": 0, "state": "running", "found": 3}'
+    assert not Tally.of(decode_run(older)).is_whole
