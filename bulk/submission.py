@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from bulk.pace import Pace
+from bulk.pace import SubmissionRate
 from bulk.requests import bulk_request
 from bulk.runs import DrivenRun, RunCounts, life_of
 from bulk.steps import PATIENCE, Interruptible, Steps
@@ -82,7 +82,7 @@ class Submission:
         self._driven = driven
         self._sender = sender
         self._interruption = interruption
-        self._pace = Pace(rate, time.monotonic())
+        self._pace = SubmissionRate(rate, time.monotonic())
         self._most_given_up = most_given_up
         self._tell = tell
         self._steps = Steps(interruption, lambda why: tell(Progress(self._counts, why)), patience)
