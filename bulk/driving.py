@@ -93,7 +93,7 @@ class Drive:
         counted = self.tally.plus(part)
         self._insist(partial(self._driven.save, checkpoint=part.tokens.until, **counted.as_kept))
         self.tally = counted
+        self._observe(part)
         if self._certificates is not None:
             self._insist(self._certificates.memory.forget)
-        self._observe(part)
         return True
