@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +16,18 @@ import pytest
 from devstack.cassandra import session
 from devstack.ports import HOST
 from devstack.schema import AggregateLayout
+from devstack.stack import Stack
 from tests.conftest import MakeKeyspace
 from tests.integration.commands.support import COMMAND, run
 from tests.integration.conftest import MakeInstallation
 from tests.support.checks import check_announced_once
 from tests.support.installation import Ended, Installation, new_learner, unique
+from tests.support.processes import Process
 from tests.support.relations import course_of_units
 from tests.support.tables import Learner, Row
+from tests.support.waiting import wait_until
 
+LIMIT = 60.0
 LONG_AGO_MS = 1_700_000_000_000
 SETTINGS = {
     "RETRY_ATTEMPTS": "2",
@@ -228,6 +233,34 @@ def test_a_run_that_stops_itself_tells_scripts_why(installation: Installation) -
     assert "0 may be" in document["reason"]
     assert f"--resume {document['run']}" in document["reason"]
     assert document["before"]["found"] == 2
+
+
+def test_an_operator_ends_a_run_that_waits_for_cassandra_and_goes_on_later(
+    installation: Installation, stack: Stack, tmp_path: Path
+) -> None:
+    (learner,) = stuck(installation, 1)
+    settings = {**installation.settings, "LMS_CASSANDRA_TIMEOUT": "1"}
+    command = [COMMAND, "bulk", "--user", learner.user, "--stuck", "--apply", "--yes", "--json"]
+    process = Process("bulk", command, settings, tmp_path / "bulk.log")
+    cassandra = stack.server("cassandra")
+    cassandra.stop()
+    try:
+        process.start()
+        wait_until("the run waits for Cassandra", lambda: "waiting for Cassandra" in process.output(), LIMIT)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(LIMIT) == 1, process.told()
+    finally:
+        process.kill()
+        cassandra.resume()
+    wait_until("Cassandra answers again", cassandra.answers)
+    output = process.output()
+    assert "Traceback" not in output
+    document = json.loads(output[output.index("{") : output.rindex("}") + 1])
+    assert (document["state"], document["submitted"]) == ("interrupted", 0)
+    assert f"bulk --resume {document['run']}` goes on" in output
+    resumed = told(installation, "--resume", document["run"])
+    assert (resumed["state"], resumed["submitted"], resumed["before"]["found"]) == ("finished", 1, 1)
+    assert (installation.tables.enrolment(learner) or {})["status"] == 2
 
 
 @pytest.mark.parametrize("as_json", [False, True])
