@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from bulk.file_slices import Judge
 from bulk.model import Found, Reason, Selection
+from bulk.steps import Insisting, once
 from reconciliation.errors import ReconciliationError
 from reconciliation.events import certificate_event, completion_mid
 from reconciliation.model import Completion, EnrolmentKey, OutgoingEvent
@@ -31,6 +33,27 @@ class Memory(Protocol):
         """Remember them."""
 
 
+class Pacing(Protocol):
+    """Keeps to a run's rate: `bulk.submission.Submission`."""
+
+    def portion(self, most: int) -> int:
+        """Wait until some of `most` may leave; gives how many, 0 where an operator wants an end before."""
+
+    def spend(self, count: int) -> None:
+        """Note that so many have left."""
+
+
+class Unhurried:
+    """Lets everything leave at once."""
+
+    def portion(self, most: int) -> int:
+        """Give all of them."""
+        return most
+
+    def spend(self, count: int) -> None:
+        """Note nothing."""
+
+
 class CertificateSender:
     """Sends certificate events of one run.
 
@@ -41,6 +64,8 @@ class CertificateSender:
         memory: what keeps a run that was killed from sending again what had left.
         reissue: what the events ask for.
         now_ms: the clock, in ms since 1970.
+        insist: takes a step again while the ledger or Kafka is away.
+        pacing: keeps to the run's rate.
 
     """
 
@@ -53,6 +78,8 @@ class CertificateSender:
         *,
         reissue: bool,
         now_ms: Callable[[], int],
+        insist: Insisting = once,
+        pacing: Pacing | None = None,
     ) -> None:
         self._judge = judge
         self._publisher = publisher
@@ -60,20 +87,24 @@ class CertificateSender:
         self._memory = memory
         self._reissue = reissue
         self._now_ms = now_ms
-        self.sent = 0
+        self._insist = insist
+        self._pacing = pacing or Unhurried()
 
     def send(self, enrolments: Sequence[EnrolmentKey], selection: Selection, is_stopped: Callable[[], bool]) -> bool:
         """Send an event for each of these that still lacks its certificate; says False where it was stopped before.
 
         The completion has been in the row since it was found, so no event comes before it. Raises the
-        ReconciliationError that says why Kafka did not confirm one, and as the judge does.
+        ReconciliationError that says why Kafka did not confirm one, as the judge does and as `insist` does.
         """
         wanted = replace(selection, stuck=False, missing_certificates=True)
-        sent = set(self._memory.sent_since()) if enrolments else set()
-        for start in range(0, len(enrolments), _PORTION):
-            if is_stopped():
+        sent = set(self._insist(self._memory.sent_since)) if enrolments else set()
+        at = 0
+        while at < len(enrolments):
+            size = 0 if is_stopped() else self._pacing.portion(min(_PORTION, len(enrolments) - at))
+            if size == 0:
                 return False
-            judgements = self._judge.judge(enrolments[start : start + _PORTION], wanted)
+            judgements = self._judge.judge(enrolments[at : at + size], wanted)
+            at += size
             completions = [
                 Completion(it.enrolment, it.completed_on_ms)
                 for it in judgements
@@ -83,14 +114,21 @@ class CertificateSender:
         return True
 
     def _send(self, completions: Sequence[Completion]) -> None:
-        if not completions:
-            return
-        events = [certificate_event(it, self._topic, self._now_ms(), reissue=self._reissue) for it in completions]
+        left = {completion_mid(it): it for it in completions}
+        if left:
+            self._insist(partial(self._publish, left))
+
+    def _publish(self, left: dict[str, Completion]) -> None:
+        """Send these and take out what Kafka has, which is not sent again; raises why it does not have the others."""
+        mids = list(left)
+        events = [certificate_event(it, self._topic, self._now_ms(), reissue=self._reissue) for it in left.values()]
         reports = self._publisher.publish(events)
-        confirmed = [completion_mid(it) for it, report in zip(completions, reports, strict=True) if report is None]
+        confirmed = [mid for mid, report in zip(mids, reports, strict=True) if report is None]
+        for mid in confirmed:
+            del left[mid]
         if confirmed:
-            self._memory.note_sent(confirmed)
-            self.sent += len(confirmed)
+            self._insist(partial(self._memory.note_sent, confirmed))
+            self._pacing.spend(len(confirmed))
         for report in reports:
             if report is not None:
                 raise report

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from bulk.certificate_sending import CertificateSender
 from bulk.model import Reason, Selection, Slice
 from bulk.runs import DrivenRun
 from bulk.sent_memory import SentMemory
+from bulk.steps import Insisting, once
 from bulk.tally import Tally
+from reconciliation.errors import Interrupted
 from reconciliation.model import EnrolmentKey
 
 
@@ -40,6 +43,7 @@ class Drive:
         selection: what the run is for.
         is_stopped: says whether an operator wants it to end.
         observe: is told of each slice once it is dealt with.
+        insist: takes a step again while the ledger is away.
 
     """
 
@@ -51,6 +55,7 @@ class Drive:
         selection: Selection,
         is_stopped: Callable[[], bool],
         observe: Callable[[Slice], object],
+        insist: Insisting = once,
     ) -> None:
         self._driven = driven
         self._submission = submission
@@ -58,7 +63,9 @@ class Drive:
         self._selection = selection
         self._is_stopped = is_stopped
         self._observe = observe
-        self.tally = Tally()
+        self._insist = insist
+        # since the run was begun, whoever drove it
+        self.tally = Tally.of(driven.run)
 
     def go(self, slices: Iterable[Slice]) -> bool:
         """Deal with all slices and wait for the end of what they led to; says False where it was stopped before.
@@ -66,9 +73,13 @@ class Drive:
         A slice that was dealt with is behind the checkpoint; one that was not is looked through again on the next go,
         where the ledger knows what is still open of it. Raises as the parts do.
         """
-        for part in slices:
-            if not self._deal_with(part):
-                return False
+        try:
+            for part in slices:
+                if not self._deal_with(part):
+                    return False
+        except Interrupted:
+            # while it waited for a server
+            return False
         return not self._is_stopped() and self._submission.wait_for_end()
 
     def _deal_with(self, part: Slice) -> bool:
@@ -79,14 +90,10 @@ class Drive:
             lacking = [it.enrolment for it in part.found if Reason.NO_CERTIFICATE in it.reasons]
             if not self._certificates.sender.send(lacking, self._selection, self._is_stopped):
                 return False
-        run = self._driven.run
-        self._driven.save(
-            checkpoint=part.tokens.until,
-            looked_at=run.looked_at + part.looked_at,
-            found=run.found + len(part.found),
-        )
-        if self._certificates is not None:
-            self._certificates.memory.forget()
-        self.tally.add(part)
+        counted = self.tally.plus(part)
+        self._insist(partial(self._driven.save, checkpoint=part.tokens.until, **counted.as_kept))
+        self.tally = counted
         self._observe(part)
+        if self._certificates is not None:
+            self._insist(self._certificates.memory.forget)
         return True

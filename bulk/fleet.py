@@ -1,6 +1,7 @@
 """Reader processes side by side: their slices are put in order, and one that is lost is replaced."""
 
 import multiprocessing
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from queue import Empty, SimpleQueue
 
 from bulk.model import Slice, TokenRange
 from bulk.reader_process import Answer, Assignment, Broken, Done, Look, Order, Spill, Told, read_ranges
@@ -142,10 +144,14 @@ class Fleet:
 
     def _hear(self, reader: _Reader, places: Sequence[_Place]) -> None:
         try:
-            answer: Answer = reader.connection.recv()
+            answer = self._received(reader)
         except (EOFError, OSError):
             reader.process.join(_END_SECONDS)
             self._replace(reader, f"it ended with exit code {reader.process.exitcode}", places)
+            return
+        if answer is None:
+            if not self._stop():
+                self._replace(reader, f"it stopped in the middle of a message for {self._silence:g} s", places)
             return
         reader.heard = time.monotonic()
         assert reader.place is not None  # noqa: S101 - for the type checker: only one with an order is listened to
@@ -164,6 +170,30 @@ class Fleet:
             case Told(text):
                 if text:
                     self._tell(text)
+
+    def _received(self, reader: _Reader) -> Answer | None:
+        """Receive a message of which the first bytes are there; None where the rest does not come, or `stop` says so.
+
+        Its process has ended then. Raises EOFError and OSError where that had ended by itself.
+        """
+        received: SimpleQueue[Answer | BaseException] = SimpleQueue()
+        # a pipe is read without a limit (multiprocessing/connection.py, Connection._recv): whoever waits here need not
+        thread = threading.Thread(target=_receive, args=(reader.connection, received), daemon=True)
+        thread.start()
+        ends = time.monotonic() + self._silence
+        while True:
+            try:
+                answer = received.get(timeout=_LOOK_SECONDS)
+            except Empty:
+                if time.monotonic() < ends and not self._stop():
+                    continue
+                # with it the pipe ends, and so the thread, before somebody closes what it reads from
+                reader.process.kill()
+                thread.join(_END_SECONDS)
+                return None
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
 
     def _replace(self, reader: _Reader, why: str, places: Sequence[_Place]) -> None:
         """Have another process go on where this one is lost. Raises ScanFailed where that happens again and again."""
@@ -198,6 +228,13 @@ class Fleet:
         # only the process itself holds it now: when that ends, so does the pipe
         theirs.close()
         return _Reader(process, process.pid or 0, ours, time.monotonic())
+
+
+def _receive(connection: Connection, received: "SimpleQueue[Answer | BaseException]") -> None:
+    try:
+        received.put(connection.recv())
+    except Exception as error:  # noqa: BLE001 - raised by whoever waits
+        received.put(error)
 
 
 def _end(process: SpawnProcess) -> None:

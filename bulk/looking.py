@@ -10,7 +10,7 @@ from bulk.learners import Learners
 from bulk.merging import Contents, Row, joined
 from bulk.model import Found, Selection, Slice, TokenRange, Unjudged
 from bulk.options import ScanOptions
-from bulk.patience import Pace, Patience
+from bulk.patience import Patience, ScanRate
 from bulk.ring import token_of
 from bulk.source import ScanSource, enrolled
 from reconciliation.course import Course
@@ -61,7 +61,7 @@ class Looker:
         options: ScanOptions,
         *,
         patience: Patience,
-        pace: Pace,
+        pace: ScanRate,
         beat: Callable[[], object],
         now_us: Callable[[], int],
     ) -> None:

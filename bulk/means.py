@@ -27,6 +27,12 @@ class Means:
     sender: Dispatcher
 
 
+def refuse_in_shadow_mode(settings: Settings) -> None:
+    """Raise SettingsError in shadow mode, in which nothing is repaired."""
+    if settings.shadow_enabled:
+        raise SettingsError("shadow.enabled (SHADOW_ENABLED) is true: a bulk run would only be compared; unset it")
+
+
 @contextmanager
 def open_means(settings: Settings, lease: float = LEASE) -> Iterator[Means]:
     """Give what a run works with; nothing is asked of a server yet. `lease` is that of its driver, in seconds.
@@ -34,8 +40,7 @@ def open_means(settings: Settings, lease: float = LEASE) -> Iterator[Means]:
     Raises SettingsError in shadow mode, in which nothing is repaired, and SystemExit where Celery's settings can't be
     read.
     """
-    if settings.shadow_enabled:
-        raise SettingsError("shadow.enabled (SHADOW_ENABLED) is true: a bulk run would only be compared; unset it")
+    refuse_in_shadow_mode(settings)
     config = ledger_config(settings)
     means = Means(
         ledger=Ledger(config),

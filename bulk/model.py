@@ -34,6 +34,11 @@ class Selection:
     stuck: bool = False
     missing_certificates: bool = False
 
+    @property
+    def is_chosen(self) -> bool:
+        """Say whether anything chooses among all enrolments; leaving some out is no choice."""
+        return bool(self.user_id or self.course_id or self.batch_id or self.stuck or self.missing_certificates)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRange:

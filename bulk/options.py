@@ -22,7 +22,7 @@ class ScanOptions:
 
     `processes` read side by side. `most_per_second` bounds the enrolments that all of them look at in a second, None
     leaves it to the servers; an aggregate row counts as a fifth of one. `aggregates` says whether aggregates are
-    compared; they are spilled to `folder` (None: the system's folder for temporary files), about 30 bytes a row.
+    compared; they are spilled to `folder` (None: the system's folder for temporary files), 24 bytes a row.
     `patience` is how long a server may be away before the scan gives up, in seconds. `certificate_older_than_ms` is how
     long an enrolment is completed before its certificate is missed, in milliseconds. The pages are in rows,
     `slice_size` is in enrolments.

@@ -6,7 +6,7 @@ _HOLDS_SECONDS = 0.25
 _AT_ONCE_SECONDS = 0.1
 
 
-class Pace:
+class SubmissionRate:
     """Says how many requests may be submitted now; without a rate, any number.
 
     Args:

@@ -64,7 +64,7 @@ class Patience:
             delay = min(delay * 2, _LONGEST_PAUSE)
 
 
-class Pace:
+class ScanRate:
     """Keeps to a rate: `spend` returns once so much more may have been done.
 
     `most_per_second` None is no bound. What was not used of a second is not saved up.

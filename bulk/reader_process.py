@@ -17,7 +17,7 @@ from bulk.learners import Learners
 from bulk.looking import Looker
 from bulk.model import Selection, Slice, TokenRange
 from bulk.options import ScanOptions
-from bulk.patience import Pace, Patience
+from bulk.patience import Patience, ScanRate
 from bulk.raw_maps import double_of
 from bulk.source import ScanSource
 from bulk.spilling import SpilledCounts, SpillWriter
@@ -145,7 +145,7 @@ class RangeReader:
         source: ScanSource,
         courses: Courses,
         patience: Patience,
-        pace: Pace,
+        pace: ScanRate,
         beat: Callable[[], object],
     ) -> None:
         decided = rules(assignment.settings)
@@ -167,6 +167,10 @@ class RangeReader:
         self._pace = pace
         self._beat = beat
         self._counts: SpilledCounts | None = None
+
+    def spend(self, enrolments: int) -> None:
+        """Wait until the enrolments that were read before are within the rate, and count so many more."""
+        self._pace.spend(enrolments)
 
     def answers(self, order: Order) -> Iterator[Answer]:
         """Carry out one order; the last answer is `Done`. Raises ScanFailed."""
@@ -210,7 +214,7 @@ def open_reader(
     patience = Patience(options.patience, lambda text: send(Told(text)), pause)
     source = patience.insist("connecting", lambda: ScanSource.connect(store_config(settings), options, counters))
     with closing(source), closing(Courses(relations(settings, counters), collection_search(settings))) as courses:
-        pace = Pace(assignment.most_per_second, pause)
+        pace = ScanRate(assignment.most_per_second, pause)
         yield RangeReader(assignment, source, courses, patience, pace, _beats(send))
 
 

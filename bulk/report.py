@@ -68,7 +68,8 @@ class Report:
             told = ("could not be judged", printable(it.why))
         else:
             told = ("; ".join(it.reasons), "; ".join(change_text(change) for change in it.changes))
-        self._csv.writerow([key.user_id, key.course_id, key.batch_id, *(_no_formula(text) for text in told)])
+        cells = (key.user_id, key.course_id, key.batch_id, *told)
+        self._csv.writerow([_no_formula(text) for text in cells])
 
 
 def as_document(it: Found | Unjudged) -> dict[str, object]:
@@ -109,4 +110,5 @@ def _plain(value: CellValue) -> object:
 
 
 def _no_formula(text: str) -> str:
+    # whoever reads ids from a file takes off the blanks around them (commands/sync_requests.py, checked_id)
     return f" {text}" if text.startswith(_FORMULA_SIGNS) else text

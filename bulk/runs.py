@@ -7,14 +7,16 @@ record consists of. Counts of requests are kept by the ledger's own steps, so th
 import json
 import re
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from ledger.connection import LedgerConnection, translated
 from ledger.ledger import Identity
+from reconciliation.errors import LedgerUnavailable
 
 #: How many runs are remembered, the latest; none for longer than 30 days after it was saved last (lanes.lua).
 MOST_KEPT = 100
@@ -24,6 +26,8 @@ MOST_DRIVEN = 10
 LEASE = 60.0
 # After which part of the lease it is renewed: a look that comes late has time.
 _RENEW_AFTER = 0.25
+# After which part of the lease that is tried again where the ledger did not answer: each try takes its time.
+_TRY_AGAIN_AFTER = 0.05
 
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,40}")
 
@@ -48,7 +52,8 @@ class Run:
 
     `selection` and `options` are JSON texts that say what it is for and how it was asked for. `checkpoint` is where it
     goes on: the last token, or the line of a file, up to which every request is accepted; None before the first.
-    `looked_at` and `found` count enrolments up to there. `reason` says why it ended, unless it is finished. Times in ms
+    `looked_at`, `found` and `unjudged` count enrolments up to there, `reasons` those found by each reason they had.
+    `reason` says why it ended, unless it is finished. Times in ms
     since 1970.
     """
 
@@ -62,12 +67,15 @@ class Run:
     looked_at: int = 0
     found: int = 0
     reason: str = ""
+    unjudged: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
     """What became of a run's requests: `collapsed` of those `submitted` joined one that waited.
 
+    `certificates` events were sent for completions that lacked theirs, which takes no request.
     One that was submitted again after an interruption, since it was not open any more, counts again.
     """
 
@@ -75,6 +83,7 @@ class RunCounts:
     collapsed: int = 0
     given_up: int = 0
     open: int = 0
+    certificates: int = 0
 
     @property
     def settled(self) -> int:
@@ -241,7 +250,7 @@ class DrivenRun:
         self._store = store
         self._token = token
         self._clock = clock
-        self._saved_at = clock()
+        self._saved_at = self._kept_at = clock()
         self.run = run
         self.life = life
         self.was_other_life = was_other_life
@@ -251,9 +260,15 @@ class DrivenRun:
         return self._store.counts(self.run.run_id)
 
     def keep(self) -> None:
-        """Renew the lease where that is due; to be called again and again. Raises RunRefused as `save` does."""
-        if self._clock() - self._saved_at > _RENEW_AFTER * self._store.lease:
-            self.save()
+        """Renew the lease where that is due; to be called again and again. Raises RunRefused as `save` does.
+
+        A ledger that is away ends nothing here: a lease that lapses meanwhile stays ours unless somebody else asks.
+        """
+        now, lease = self._clock(), self._store.lease
+        if now - self._saved_at > _RENEW_AFTER * lease and now - self._kept_at > _TRY_AGAIN_AFTER * lease:
+            with suppress(LedgerUnavailable):
+                self.save()
+            self._kept_at = self._clock()
 
     def save(self, **changes: Any) -> None:
         """Save these changes of the record. Raises RunRefused where another process drives it, or it is gone."""
@@ -271,8 +286,8 @@ class DrivenRun:
         self.save(state=RunState.RUNNING, ended_ms=None, reason="")
 
 
-_COUNTED = ("submitted", "collapsed", "given_up")
-_FIELDS = frozenset(field.name for field in fields(Run))
+_COUNTED = ("submitted", "collapsed", "given_up", "certificates")
+_FIELDS = frozenset(it.name for it in fields(Run))
 
 
 def encode_run(run: Run) -> str:
@@ -287,5 +302,5 @@ def decode_run(text: bytes) -> Run:
 
 
 def _counts(told: dict[str, Any], is_open: int) -> RunCounts:
-    submitted, collapsed, given_up = (int(told.get(name) or 0) for name in _COUNTED)
-    return RunCounts(submitted, collapsed, given_up, is_open)
+    submitted, collapsed, given_up, certificates = (int(told.get(name) or 0) for name in _COUNTED)
+    return RunCounts(submitted, collapsed, given_up, is_open, certificates)

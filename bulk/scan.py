@@ -3,7 +3,7 @@
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Protocol, Self
@@ -17,7 +17,7 @@ from bulk.model import Found, Selection, Slice, TokenRange, Unjudged
 from bulk.options import ScanOptions
 from bulk.reader_process import Assignment, Done, Look, RangeReader, Spill, Told, open_reader
 from bulk.ring import parted, range_count, remaining, token_of
-from reconciliation.errors import ScanFailed
+from reconciliation.errors import Interrupted, ScanFailed
 from reconciliation.model import EnrolmentKey
 from reconciliation.settings import Settings
 
@@ -33,10 +33,6 @@ class Stop(Protocol):
         """Whether to end."""
 
 
-class _Stopped(Exception):
-    """Raised within a wait that is to end early."""
-
-
 class Scan:
     """Finds enrolments. Use it as a context: it keeps a connection of its own, and ends its processes when it ends.
 
@@ -44,18 +40,24 @@ class Scan:
         settings: those that bridges and workers have.
         options: how it goes about it.
         tell: takes a sentence for people when something is waited for; the log unless given.
+        stop: ends whatever it is about, for as long as it lives: connecting and judging raise Interrupted then.
 
     Entering the context raises ScanFailed where a server stays away, SettingsError where a table or column isn't there.
 
     """
 
     def __init__(
-        self, settings: Settings, options: ScanOptions | None = None, tell: Callable[[str], object] | None = None
+        self,
+        settings: Settings,
+        options: ScanOptions | None = None,
+        tell: Callable[[str], object] | None = None,
+        stop: Stop | None = None,
     ) -> None:
         self._settings = settings
         self._options = options or ScanOptions()
         self._tell = tell or log.warning
-        self._stop: Stop | None = None
+        self._stop = stop
+        self._slices_stop: Stop | None = None
         self._opened = ExitStack()
         self._reader: RangeReader | None = None
         self._fleet: Fleet | None = None
@@ -69,7 +71,7 @@ class Scan:
         self._reader = None
         self._opened.close()
 
-    def slices(self, selection: Selection, start_after: int | None, stop: Stop) -> Iterator[Slice]:
+    def slices(self, selection: Selection, start_after: int | None, stop: Stop) -> Generator[Slice, None, None]:
         """Look through all enrolments of a selection, in token order: each slice begins where the one before ended.
 
         A run that has dealt with a slice goes on with `start_after` its last token. `stop` ends it early; what
@@ -78,25 +80,26 @@ class Scan:
         Close the iterator, or go through to its end: that ends the reader processes. Raises ScanFailed and
         SettingsError.
         """
-        self._stop = stop
+        self._slices_stop = stop
         try:
             if selection.user_id:
                 yield from self._users_slice(selection, start_after)
             else:
-                yield from self._scanned(selection, start_after, stop)
-        except _Stopped:
+                yield from self._scanned(selection, start_after)
+        except Interrupted:
             return
         finally:
-            self._stop = None
+            self._slices_stop = None
 
     def judge(self, enrolments: Sequence[EnrolmentKey], selection: Selection) -> list[Judgement]:
         """Say of each enrolment why a run with this selection would take it; None where it would not.
 
-        One without a row can't be judged. Raises ScanFailed and SettingsError.
+        One without a row can't be judged. Raises ScanFailed, SettingsError, and Interrupted where `stop` says so.
         """
         reader = self._opened_reader()
         self._check(selection, whole=False)
-        return reader.learners.judge(enrolments, selection)
+        reader.spend(len(enrolments))
+        return reader.learners.judge(enrolments, selection, self._go_on)
 
     def users_enrolments(self, user_id: str) -> list[EnrolmentKey]:
         """List a learner's enrolments in any course, by course and batch. Raises ScanFailed."""
@@ -121,7 +124,7 @@ class Scan:
             tuple(it for it in judgements if isinstance(it, Unjudged)),
         )
 
-    def _scanned(self, selection: Selection, start_after: int | None, stop: Stop) -> Iterator[Slice]:
+    def _scanned(self, selection: Selection, start_after: int | None) -> Iterator[Slice]:
         reader = self._opened_reader()
         self._check(selection, whole=True)
         learners = reader.patience.insist("the size of the tables", reader.source.estimated_learners)
@@ -133,25 +136,24 @@ class Scan:
         spills = is_compared(selection) and self._options.aggregates
         with self._folder(needed=spills) as folder:
             assignment = self._assignment(selection, start_after, folder, parts)
-            with closing(self._made_fleet(assignment, stop)) as fleet:
+            with closing(self._made_fleet(assignment)) as fleet:
                 files: list[Path] = []
                 if spills:
                     orders = [Spill(tokens, f"counts-{number}") for number, tokens in enumerate(ranges)]
                     for answer in fleet.carry_out(orders):
                         files += answer.files if isinstance(answer, Done) else ()
-                if stop.is_set():
-                    return
+                self._go_on()
                 for answer in fleet.carry_out([Look(tokens, tuple(files)) for tokens in left]):
                     if isinstance(answer, Slice):
                         yield answer
         self._fleet = None
 
-    def _made_fleet(self, assignment: Assignment, stop: Stop) -> Fleet:
+    def _made_fleet(self, assignment: Assignment) -> Fleet:
         settings = self._settings
         # the longest of what a process may be about between two beats, with room for a busy machine
         silence = 120 + 4 * max(settings.cassandra_timeout, settings.redis_timeout, settings.search_timeout)
         self._fleet = Fleet(
-            assignment, max(1, self._options.processes), tell=self._tell, stop=stop.is_set, silence=silence
+            assignment, max(1, self._options.processes), tell=self._tell, stop=self._is_stopped, silence=silence
         )
         return self._fleet
 
@@ -199,9 +201,15 @@ class Scan:
         if told.text:
             self._tell(told.text)
 
+    def _is_stopped(self) -> bool:
+        return any(stop is not None and stop.is_set() for stop in (self._stop, self._slices_stop))
+
+    def _go_on(self) -> None:
+        if self._is_stopped():
+            raise Interrupted
+
     def _pause(self, seconds: float) -> None:
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
-            if self._stop is not None and self._stop.is_set():
-                raise _Stopped
+            self._go_on()
             time.sleep(min(left, _PAUSE_SECONDS))

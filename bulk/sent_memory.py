@@ -10,7 +10,7 @@ _KEPT = 30 * 24 * 3600
 
 
 class SentMemory:
-    """The mids of one run's events since its last checkpoint: those of one slice, and no more.
+    """The mids of one run's events since its last checkpoint, and no more; how many it sent stands in its record.
 
     Every method raises LedgerUnavailable while the ledger's Redis does not answer.
     """
@@ -18,6 +18,7 @@ class SentMemory:
     def __init__(self, connection: LedgerConnection, run_id: str) -> None:
         self._redis: Any = connection.redis
         self._key = f"{connection.prefix}bulk:sent:{run_id}"
+        self._run = f"{connection.prefix}bulk:run:{run_id}"
 
     def sent_since(self) -> Collection[str]:
         """Give the mids of the events that were sent."""
@@ -25,10 +26,12 @@ class SentMemory:
             return {mid.decode() for mid in self._redis.smembers(self._key)}
 
     def note_sent(self, mids: Collection[str]) -> None:
-        """Remember them."""
-        with translated(), self._redis.pipeline(transaction=False) as together:
+        """Remember them, and count them for the run."""
+        with translated(), self._redis.pipeline(transaction=True) as together:
             together.sadd(self._key, *mids)
             together.expire(self._key, _KEPT)
+            together.hincrby(self._run, "certificates", len(mids))
+            together.expire(self._run, _KEPT)
             together.execute()
 
     def forget(self) -> None:

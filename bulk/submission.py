@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from bridge.dispatch import BrokerUnavailable
-from bulk.pace import Pace
+from bulk.pace import SubmissionRate
 from bulk.requests import bulk_request
 from bulk.runs import DrivenRun, RunCounts, life_of
+from bulk.steps import PATIENCE, Interruptible, Steps
 from ledger.entries import Ticket
 from ledger.ledger import Ledger
-from reconciliation.errors import LedgerUnavailable
 from reconciliation.model import EnrolmentKey
 
 #: How many requests are accepted in one step of the ledger's Redis, which clicks wait for too.
@@ -21,8 +20,6 @@ _PORTION = 100
 _POLL = 0.1
 #: How often counts, pauses and the ledger's life are looked at, in seconds.
 _LOOK_EVERY = 0.5
-#: How long a server that is away is waited for, in seconds.
-PATIENCE = 600.0
 #: A run stops when more of its requests were given up, unless it is told another number.
 USUAL_MOST_GIVEN_UP = 100
 
@@ -45,15 +42,6 @@ class Sender(Protocol):
         """Send tickets. Raises BrokerUnavailable; what was sent before may be sent again."""
 
 
-class Interruptible(Protocol):
-    """An operator who may ask for an end: `commands.interruption.Interruption`."""
-
-    is_asked: bool
-
-    def pause(self, seconds: float) -> None:
-        """Wait so long, or until it is asked for."""
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How a run stands: its requests, and what it waits for, '' where it waits for nothing but their end."""
@@ -70,8 +58,9 @@ class Submission:
         driven: the run, which this process drives.
         sender: where messages go.
         interruption: says when to end.
-        rate: the most requests in a second; None for as many as `bulk.max.open` allows.
-        most_given_up: how many may be given up before the run stops.
+        rate: the most requests, and certificate events, in a second; None for as many as `bulk.max.open` allows.
+        most_given_up: how many may be given up before the run stops; those that were given up before this process
+            drove it do not count.
         tell: is told again and again how it stands.
         patience: how long a server that is away is waited for, in seconds.
 
@@ -93,13 +82,13 @@ class Submission:
         self._driven = driven
         self._sender = sender
         self._interruption = interruption
-        self._pace = Pace(rate, time.monotonic())
+        self._pace = SubmissionRate(rate, time.monotonic())
         self._most_given_up = most_given_up
         self._tell = tell
-        self._patience = patience
+        self._steps = Steps(interruption, lambda why: tell(Progress(self._counts, why)), patience)
         self._look_at = 0.0
-        self._away_since: float | None = None
         self._counts = RunCounts()
+        self._given_up_before: int | None = None
 
     def submit(self, enrolments: Sequence[EnrolmentKey]) -> bool:
         """Have all of these accepted and sent, in their order; says False where it was interrupted before.
@@ -110,19 +99,36 @@ class Submission:
         """
         at = 0
         while at < len(enrolments):
-            if self._interruption.is_asked:
-                return False
-            size = self._pace.allowed(min(_PORTION, len(enrolments) - at), time.monotonic())
+            size = self.portion(min(_PORTION, len(enrolments) - at))
             if size == 0:
-                self._interruption.pause(min(self._pace.wait(), _POLL))
-                continue
+                return False
             portion = enrolments[at : at + size]
-            taken = self._try(partial(self._take_in, portion)) or 0
-            self._pace.spend(taken)
+            taken = self._steps.attempt(partial(self._take_in, portion)) or 0
+            self.spend(taken)
             at += taken
             if taken < size:
                 self._interruption.pause(_POLL)
         return True
+
+    def portion(self, most: int) -> int:
+        """Wait until some of `most` are within the rate; gives how many, 0 where an operator wants an end before."""
+        while not self._interruption.is_asked:
+            if size := self._pace.allowed(most, time.monotonic()):
+                return size
+            self._interruption.pause(min(self._pace.wait(), _POLL))
+        return 0
+
+    def spend(self, count: int) -> None:
+        """Note that so many requests or certificate events have left: one rate is for both."""
+        self._pace.spend(count)
+
+    def insist(self, step: Callable[[], T], /) -> T:
+        """Take another step of the run, again and again while a server is away.
+
+        Raises Interrupted where an operator wants an end before it is done, and the server's error once the patience is
+        at its end.
+        """
+        return self._steps.insist(step)
 
     def wait_for_end(self) -> bool:
         """Wait until none of the run's requests is open; says False where it was interrupted before.
@@ -131,7 +137,7 @@ class Submission:
         `submit` does.
         """
         while not self._interruption.is_asked:
-            if self._try(self._is_at_end):
+            if self._steps.attempt(self._is_at_end):
                 return True
             self._interruption.pause(_POLL)
         return False
@@ -168,10 +174,14 @@ class Submission:
                 "run over the same selection; what this one has done is found done"
             )
         self._counts = self._driven.counts()
-        if self._counts.given_up > self._most_given_up:
+        if self._given_up_before is None:
+            self._given_up_before = self._counts.given_up
+        given_up = self._counts.given_up - self._given_up_before
+        if given_up > self._most_given_up:
             raise TooManyGivenUp(
-                f"{self._counts.given_up} of this run's requests were given up, and {self._most_given_up} may be: mend "
-                "what the failed topic tells of them, then resume the run"
+                f"{given_up} of its requests were given up since it was begun or resumed, and {self._most_given_up} "
+                "may be. `enrolment-reconciliation failed` tells why; once that is mended, `replay` has these tried "
+                "again"
             )
         held_ms = self._ledger.failures_held_ms()
         waits_for = identity.stopped
@@ -182,19 +192,3 @@ class Submission:
             return None
         self._look_at = now + _LOOK_EVERY
         return True
-
-    def _try(self, step: Callable[[], T]) -> T | None:
-        """Take a step; gives None where a server is away, for as long as the patience lasts."""
-        try:
-            done = step()
-        except (LedgerUnavailable, BrokerUnavailable) as error:
-            now = time.monotonic()
-            if self._away_since is None:
-                self._away_since = now
-            if now - self._away_since > self._patience:
-                raise
-            self._tell(Progress(self._counts, str(error)))
-            self._interruption.pause(_LOOK_EVERY)
-            return None
-        self._away_since = None
-        return done

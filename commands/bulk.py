@@ -1,5 +1,6 @@
 """`bulk`: finds enrolments that need a reconciliation, says what it would change, and has it done (docs/bulk.md)."""
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,9 +19,7 @@ from commands.servers import read_settings
 from commands.terminal import examples, json_option
 
 #: What may be given together with --resume: everything else stands in the run's record.
-_WITH_RESUME = frozenset({"resume_id", "file", "report", "recount", "as_json"})
-#: What says which enrolments; without any it would be all of an installation's.
-_NARROWING = frozenset({"user_id", "course_id", "batch_id", "stuck", "missing_certificates"})
+_WITH_RESUME = frozenset({"resume_id", "file", "report", "recount", "as_json", "most_given_up"})
 
 
 def _report_path(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -30,6 +29,15 @@ def _report_path(_context: click.Context, _parameter: click.Parameter, path: Pat
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
     return path
+
+
+def _is_same(file: BinaryIO, path: Path) -> bool:
+    """Say whether a path leads to the file that is open, by whatever name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        # there is no file of that name yet, or what is read is no file
+        return False
 
 
 @click.group(
@@ -70,7 +78,7 @@ def _report_path(_context: click.Context, _parameter: click.Parameter, path: Pat
     callback=_report_path,
     help="Write what was found, and what would change of each, to this file: .csv or .jsonl.",
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="The most requests a second.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="The most requests and events a second.")
 @click.option(
     "--scan-rate", type=click.FloatRange(min=0, min_open=True), help="The most enrolments looked at a second."
 )
@@ -80,7 +88,7 @@ def _report_path(_context: click.Context, _parameter: click.Parameter, path: Pat
     type=click.IntRange(0),
     default=100,
     show_default=True,
-    help="Stop when more requests than that were given up.",
+    help="Stop when more requests than that were given up since the run was begun or resumed.",
 )
 @click.option("--aggregates/--no-aggregates", default=True, help="Whether aggregates are compared too.")
 @click.option("--reissue", is_flag=True, help="Have certificate events ask for a new one in any case.")
@@ -133,7 +141,10 @@ def bulk(
             raise click.UsageError(f"give the options after `{context.invoked_subcommand}`, or leave it out")
         return
     if resume_id is not None and given - _WITH_RESUME:
-        raise click.UsageError("a run that is resumed goes on as it was begun: give --file, --report and --json alone")
+        raise click.UsageError(
+            "a run that is resumed goes on as it was begun: give --file, --report, --most-given-up, --recount and "
+            "--json alone"
+        )
     selection = Selection(
         user_id=user_id or "",
         course_id=course_id or "",
@@ -143,11 +154,15 @@ def bulk(
         stuck=stuck,
         missing_certificates=missing_certificates,
     )
-    if resume_id is None and file is None and not given & _NARROWING:
+    if resume_id is None and file is None and not selection.is_chosen:
         raise click.UsageError(
             "say which enrolments: --batch, --course, --user or --file; or --stuck or --missing-certificates, of all"
         )
+    if missing_certificates and not_completed and not stuck:
+        raise click.UsageError("--missing-certificates is for completed ones, which --not-completed leaves out")
     settings = read_settings()
+    if file is not None and report is not None and _is_same(file, report):
+        raise click.UsageError(f"--report would write over what --file reads: {report}")
     enrolments = None if file is None else EnrolmentFile(file, "nothing is done")
     call = Call(settings, enrolments, report, recount, as_json)
     order = Order(
@@ -162,7 +177,7 @@ def bulk(
         older_than=older_than,
     )
     if resume_id is not None:
-        go_on(call, resume_id)
+        go_on(call, resume_id, most_given_up if "most_given_up" in given else None)
     elif apply:
         carry_out(call, order, yes=yes)
     else:

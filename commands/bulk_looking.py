@@ -1,7 +1,7 @@
 """Looks for a bulk run's enrolments, from the tables or from a file, and counts them."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +13,13 @@ from bulk.file_slices import file_slices
 from bulk.model import Found, Reason, Selection, Slice, Unjudged
 from bulk.options import ScanOptions
 from bulk.order import Order
+from bulk.parts import parted
 from bulk.report import Report, report_form
 from bulk.scan import Scan, Stop
 from bulk.tally import Tally
 from commands.endings import NotDone
 from commands.interruption import Interruption
+from reconciliation.errors import Interrupted
 from reconciliation.model import EnrolmentKey
 from reconciliation.settings import Settings
 
@@ -26,7 +28,7 @@ Enrolments = Callable[[], Iterator[EnrolmentKey]] | None
 
 
 class Asked:
-    """Tells a scan that it is to end, and keeps a run alive meanwhile: it is asked several times a second."""
+    """Tells a look that it is to end, and keeps a run alive meanwhile: it is asked several times a second."""
 
     def __init__(self, interruption: Interruption, keep: Callable[[], object] = lambda: None) -> None:
         self._interruption = interruption
@@ -46,17 +48,21 @@ class Looking:
         order: what is asked for.
         enrolments: those of the order's file.
         say: takes a sentence for people when something is waited for.
+        stop: says whether to end; entering the context raises Interrupted then.
 
     """
 
-    def __init__(self, settings: Settings, order: Order, enrolments: Enrolments, say: Callable[[str], object]) -> None:
+    def __init__(
+        self, settings: Settings, order: Order, enrolments: Enrolments, say: Callable[[str], object], stop: Stop
+    ) -> None:
         options = ScanOptions(
             processes=order.processes,
             most_per_second=order.scan_rate,
             aggregates=order.aggregates,
             certificate_older_than_ms=round(order.older_than * 1000),
         )
-        self.scan = Scan(settings, options, say)
+        self.scan = Scan(settings, options, say, stop)
+        self._stop = stop
         self._order = order
         self._enrolments = enrolments
 
@@ -69,25 +75,30 @@ class Looking:
     ) -> None:
         self.scan.__exit__(kind, error, trace)
 
-    def slices(self, start_after: int | None, stop: Stop) -> Generator[Slice, None, None]:
-        """Give what a run takes, slice by slice; close it, which ends the reader processes."""
+    def slices(self, start_after: int | None) -> Generator[Slice, None, None]:
+        """Give what a run takes, in slices of about a hundred; close it, which ends the reader processes.
+
+        It ends early where an operator wants that.
+        """
         selection = self._order.selection
         if self._enrolments is None:
-            yield from self.scan.slices(selection, start_after, stop)
+            with closing(self.scan.slices(selection, start_after, self._stop)) as slices:
+                for it in slices:
+                    yield from parted(it)
             return
-        parts = file_slices(self.scan, self._enrolments(), selection, start_after)
-        while not stop.is_set() and (part := next(parts, None)) is not None:
-            yield part
+        with suppress(Interrupted):
+            yield from file_slices(self.scan, self._enrolments(), selection, start_after)
 
-    def differences(self, stop: Stop) -> Generator[Slice, None, None]:
+    def differences(self) -> Generator[Slice, None, None]:
         """Give what a run would take, each with what would change; an order for everybody names those too."""
-        with closing(self.slices(None, stop)) as parts:
+        with closing(self.slices(None)) as parts:
             if not self._order.is_plain:
                 yield from parts
                 return
             stuck = replace(self._order.selection, stuck=True)
-            for part in parts:
-                yield _compared(self.scan, part, stuck)
+            with suppress(Interrupted):
+                for part in parts:
+                    yield _compared(self.scan, part, stuck)
 
 
 def count(slices: Generator[Slice, None, None], observe: Iterable[Callable[[Slice], object]]) -> Tally:

@@ -48,25 +48,33 @@ def print_tally(tally: Tally, order: Order) -> None:
             table(["what is wrong", "enrolments"], [(reason.value, f"{tally.reasons[reason]:,}") for reason in kept])
         )
     out.print(summary)
+    print_unjudged(tally)
+
+
+def print_unjudged(tally: Tally) -> None:
+    """Print how many could not be judged, if there are any: they are left as they are."""
     if tally.unjudged:
-        out.print(f"{tally.unjudged:,} could not be judged; a report (--report) says why of each")
+        console().print(f"{tally.unjudged:,} could not be judged; a report (--report) says why of each")
 
 
-def print_before_and_after(before: Tally, after: Tally) -> None:
-    """Print what was wrong before a run, and what still is after it."""
+def print_after(before: Tally | None, after: Tally, order: Order) -> None:
+    """Print what is wrong after a run beside what was wrong before it, if that is known."""
+    if before is None:
+        print_tally(after, order)
+        return
     kept = [reason for reason in _WRONG if before.reasons[reason] or after.reasons[reason]]
     rows = [(reason.value, f"{before.reasons[reason]:,}", f"{after.reasons[reason]:,}") for reason in kept]
     rows.append(("could not be judged", f"{before.unjudged:,}", f"{after.unjudged:,}"))
     console().print(table(["enrolments", "before", "after"], rows))
 
 
-def counts_text(counts: RunCounts, certificates: int) -> str:
+def counts_text(counts: RunCounts) -> str:
     """Say what became of a run's requests."""
     parts = [f"{counts.submitted:,} requests submitted", f"{counts.settled:,} settled"]
     if counts.open:
         parts.append(f"{counts.open:,} open")
     if counts.given_up:
         parts.append(f"{counts.given_up:,} given up (`enrolment-reconciliation failed` says why)")
-    if certificates:
-        parts.append(f"{certificates:,} certificate events sent")
+    if counts.certificates:
+        parts.append(f"{counts.certificates:,} certificate events sent")
     return ", ".join(parts)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from bridge.dispatch import BrokerUnavailable
 from bulk.certificate_sending import CertificateSender
@@ -17,26 +18,26 @@ from bulk.runs import DrivenRun, Run, RunCounts, RunRefused, RunState, life_of, 
 from bulk.sent_memory import SentMemory
 from bulk.submission import LedgerForgot, Submission, TooManyGivenUp
 from bulk.tally import Tally
-from commands.bulk_looking import Asked, Looking, ReportFile
+from commands.bulk_looking import Looking, ReportFile
 from commands.bulk_progress import BulkProgress
 from commands.endings import NotDone, ServerAway
 from commands.interruption import Interruption
 from commands.servers import open_publisher
 from ledger.config import ledger_config
 from ledger.connection import LedgerConnection
-from reconciliation.errors import LedgerUnavailable, ReconciliationError, ScanFailed
+from reconciliation.errors import Interrupted, LedgerUnavailable, ReconciliationError, ScanFailed, SettingsError
 from reconciliation.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a run ended: its requests since it began, and what this process has looked at, found and sent."""
+    """How a run ended: what became of its requests, and what was looked at and found, all since it began."""
 
     run_id: str
     state: RunState
     counts: RunCounts
     tally: Tally
-    certificates: int
+    reason: str = ""
 
 
 def begin(means: Means, order: Order) -> DrivenRun:
@@ -88,24 +89,26 @@ class Running:
 
     def go(self, driven: DrivenRun) -> Done:
         """Drive it to its end, or until it is interrupted; use it within `noted`."""
+        submission = self._submission(driven)
         with (
-            self._certificates(driven) as certificates,
-            closing(self._looking.slices(driven.run.checkpoint, Asked(self._interruption, driven.keep))) as slices,
+            self._certificates(driven, submission) as certificates,
+            closing(self._looking.slices(driven.run.checkpoint)) as slices,
         ):
             drive = Drive(
                 driven,
-                self._submission(driven),
+                submission,
                 certificates,
                 self._order.selection,
                 lambda: self._interruption.is_asked,
                 self._see,
+                submission.insist,
             )
-            driven.go_on()
+            submission.insist(driven.go_on)
             is_through = drive.go(slices)
+            counts = submission.insist(driven.counts)
             state = RunState.FINISHED if is_through else RunState.INTERRUPTED
-            driven.end(state, _now_ms(), "" if is_through else "interrupted")
-            sent = 0 if certificates is None else certificates.sender.sent
-            return Done(driven.run.run_id, state, driven.counts(), drive.tally, sent)
+            submission.insist(partial(driven.end, state, _now_ms(), "" if is_through else "interrupted"))
+            return Done(driven.run.run_id, state, counts, drive.tally, driven.run.reason)
 
     def _see(self, part: Slice) -> None:
         self._shown.slice_done(part)
@@ -123,7 +126,7 @@ class Running:
         )
 
     @contextmanager
-    def _certificates(self, driven: DrivenRun) -> Iterator[Certificates | None]:
+    def _certificates(self, driven: DrivenRun, submission: Submission) -> Iterator[Certificates | None]:
         if not self._order.selection.missing_certificates:
             yield None
             return
@@ -138,6 +141,8 @@ class Running:
                     memory,
                     reissue=self._order.reissue,
                     now_ms=_now_ms,
+                    insist=submission.insist,
+                    pacing=submission,
                 )
                 yield Certificates(sender, memory)
         finally:
@@ -153,6 +158,9 @@ def noted(driven: DrivenRun) -> Iterator[None]:
         yield
     except RunRefused as error:
         raise NotDone(str(error)) from error
+    except Interrupted as error:
+        _note(driven, RunState.INTERRUPTED, "interrupted")
+        raise NotDone(f"interrupted; {go_on}") from error
     except TooManyGivenUp as error:
         _note(driven, RunState.STOPPED, error)
         raise NotDone(f"run {run_id} stopped: {error}; {go_on}") from error
@@ -165,6 +173,9 @@ def noted(driven: DrivenRun) -> Iterator[None]:
     except NotDone as error:
         _note(driven, RunState.FAILED, error)
         raise NotDone(f"run {run_id} stopped: {error}; {go_on}") from error
+    except SettingsError as error:
+        _note(driven, RunState.FAILED, error)
+        raise SettingsError(f"run {run_id} stopped: {error}; {go_on}") from error
     except BaseException:
         _note(driven, RunState.FAILED, "it ended with an error of its own")
         raise

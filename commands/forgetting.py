@@ -40,22 +40,28 @@ def forget(user_id: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Take a deleted learner's id out of the ledger.
 
     Every open request of the learner ends, whatever it waits for, and is not answered. An attempt that runs loses its
-    claim. Then it says where else the id is, and for how long. What a bridge has not committed yet, and what lies
-    unread on the input topic, is taken in afterwards: make it the last step, when the learner can click no more.
+    claim. Bulk runs that were begun for the learner alone (`bulk --user`) end, and their records go. Then it says where
+    else the id is, and for how long. What a bridge has not committed yet, and what lies unread on the input topic, is
+    taken in afterwards: make it the last step, when the learner can click no more.
     """
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json asks nothing: add --yes or --dry-run")
     settings = read_settings()
     with open_operations(settings) as operations:
         found, named = operations.entries_of(user_id)
+        runs = operations.runs_for(user_id)
         if not as_json:
             _show_found(found, operations.now_ms())
+            if runs:
+                click.echo(f"{len(runs)} bulk runs were begun for this learner: {', '.join(runs)}")
         ended = 0
         were_running = False
         left = [*((it.entry_id, it.enrolment) for it in found), *named]
-        if left and not dry_run:
+        if (left or runs) and not dry_run:
             if not yes:
-                click.confirm("End these requests for good?", abort=True, err=True)
+                click.confirm("End these for good?", abort=True, err=True)
+            # the runs first: one that is under way makes requests
+            operations.delete_runs(runs)
             ended, were_running, left = _forget(operations, user_id)
         now_ms = operations.now_ms()
     remains = _remains(settings)
@@ -65,6 +71,7 @@ def forget(user_id: str, dry_run: bool, yes: bool, as_json: bool) -> None:
                 "found": [entry_as_json(entry, now_ms) for entry in found],
                 "ended_requests": ended,
                 "attempts_ran": were_running,
+                "bulk_runs": runs,
                 "done": not left,
                 "remains": [{"where": where, "what": what, "until": until} for where, what, until in remains],
             }
@@ -121,5 +128,6 @@ def _remains(settings: Settings) -> list[tuple[str, str, str]]:
         ("Cassandra", ", ".join(tables), "until who owns these rows deletes them"),
         ("ledger, paid:", "names made of ids that nobody can read back", f"{memory} (ledger.paid.memory)"),
         ("Redis' append-only file", "commands of the past", "until its next rewrite (BGREWRITEAOF), and in backups"),
+        ("files of bulk runs", "reports, and what --file read", "until who made them deletes them"),
         ("logs", "no learner's id at level info and above; at debug the client libraries' own", "as they are kept"),
     ]

@@ -54,7 +54,8 @@ MOMENT_HELP = "2026-01-31T14:30 (UTC unless it names a zone), or 90m, 2h, 3d"
 def enrolment_options(*, required: bool) -> Callable[[F], F]:
     """Add `--user`, `--course` and `--batch`, as the arguments `user_id`, `course_id` and `batch_id`.
 
-    Where they are not required they filter, each by itself.
+    Where they are not required they filter, each by itself. A blank one is refused: a variable of a shell that is not
+    set must not stand for everybody.
     """
 
     def add(command: F) -> F:
@@ -63,7 +64,7 @@ def enrolment_options(*, required: bool) -> Callable[[F], F]:
             ("--course", "course_id", "The course's id."),
             ("--user", "user_id", "The learner's id."),
         ):
-            command = click.option(option, argument, required=required, metavar="ID", help=what)(command)
+            command = click.option(option, argument, required=required, type=TEXT, metavar="ID", help=what)(command)
         return command
 
     return add

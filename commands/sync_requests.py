@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 
 from reconciliation.model import EnrolmentKey, OutgoingEvent
+from reconciliation.requests import LONGEST_ID_BYTES
 from reconciliation.sync_event import sync_event
 
 
@@ -21,9 +22,11 @@ def checked_id(name: str, text: str) -> str:
     if not stripped:
         raise ValueError(f"{name} is blank")
     try:
-        stripped.encode("utf-8")
+        size = len(stripped.encode("utf-8"))
     except UnicodeEncodeError:
         raise ValueError(f"{name} contains what UTF-8 can't carry") from None
+    if size > LONGEST_ID_BYTES:
+        raise ValueError(f"{name} takes {size} bytes; {LONGEST_ID_BYTES} are allowed")
     return stripped
 
 

@@ -4,6 +4,7 @@ Looking changes nothing and walks in pages, so that the ledger's Redis is never 
 what a pause does.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -96,6 +97,26 @@ class Operations:
             closed += [int(row) for row in self._connection.run("forget", arguments)]
         return closed
 
+    def runs_for(self, user_id: str) -> list[str]:
+        """Find the bulk runs that were begun for this learner, whose records name them."""
+        with translated():
+            runs = [name.decode() for name in self._redis.zrange(self._prefix + "bulk:runs", 0, -1)]
+            records = [self._redis.hget(self._run_key(run), "record") for run in runs]
+        return [run for run, record in zip(runs, records, strict=True) if record and _user_of(record) == user_id]
+
+    def delete_runs(self, runs: Iterable[str]) -> None:
+        """Delete the records of these bulk runs; a process that drives one is told so with its next step, and ends.
+
+        A record is never kept without its selection: whoever resumed it would go on with everybody.
+        """
+        for run in runs:
+            with translated():
+                self._redis.delete(self._run_key(run))
+                self._redis.zrem(self._prefix + "bulk:runs", run)
+
+    def _run_key(self, run: str) -> str:
+        return f"{self._prefix}bulk:run:{run}"
+
     def _named(self, user_id: str) -> Iterator[tuple[str, EnrolmentKey]]:
         """Give what the lists by enrolment hold for a learner: an entry's id, open or not, and the enrolment."""
         for name in ("waiting", "running"):
@@ -138,3 +159,8 @@ def _enrolment(field: bytes) -> EnrolmentKey | None:
         return decode_enrolment(field)
     except ValueError:
         return None
+
+
+def _user_of(record: bytes) -> object:
+    """Give the learner for whom alone a bulk run was begun, None where it is for others too."""
+    return json.loads(json.loads(record)["selection"]).get("user_id")

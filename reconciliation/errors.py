@@ -125,6 +125,10 @@ class ScanFailed(Exception):
     """Raised when a look through whole tables can't go on; the text is one line that says why and what to do."""
 
 
+class Interrupted(Exception):
+    """Raised within a look or a wait that an operator ends early: what was given out before is whole."""
+
+
 class SettingsError(Exception):
     """Raised when a setting is missing or wrong; the text is one line that names it and what is allowed."""
 

@@ -202,3 +202,13 @@ def test_a_rate_is_kept(filled: Filled, open_scan: OpenScan) -> None:
         assert found_of(all_slices(scan)).unjudged == filled.expected.unjudged
     # 400 enrolments by two processes, of which each may begin with a second's worth
     assert time.monotonic() - began > 400 / 100 - 2
+
+
+def test_a_rate_is_kept_for_enrolments_that_are_named_too(filled: Filled, open_scan: OpenScan) -> None:
+    keys = [key_of(it) for it in filled.cases]
+    began = time.monotonic()
+    with open_scan(filled, most_per_second=100.0) as scan:
+        for at in range(0, 400, 100):
+            scan.judge(keys[at : at + 100], Selection())
+    # the first hundred at once, each of the others a second later
+    assert time.monotonic() - began > 2

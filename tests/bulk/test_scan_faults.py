@@ -18,10 +18,10 @@ from bulk.scan import Scan
 from devstack.ports import HOST, Ports
 from devstack.schema import AggregateLayout
 from devstack.stack import Stack
-from reconciliation.errors import ScanFailed, SettingsError
+from reconciliation.errors import Interrupted, ScanFailed, SettingsError
 from reconciliation.model import EnrolmentKey
 from reconciliation.settings import load_settings
-from tests.bulk.cases import AGGREGATE, CONSUMPTION, ENROLMENT, STUCK, found_of, tables, write
+from tests.bulk.cases import AGGREGATE, CONSUMPTION, ENROLMENT, STUCK, found_of, key_of, tables, write
 from tests.bulk.conftest import Filled, OpenScan
 from tests.bulk.test_scan import NEVER, assert_whole
 from tests.conftest import MakeKeyspace
@@ -112,6 +112,40 @@ def test_cassandra_that_stays_away_is_told_with_range_and_setting(
             expected = r"between the tokens -?\d+ and -?\d+: tried for 2 s: .*LMS_CASSANDRA_TIMEOUT"
             with pytest.raises(ScanFailed, match=expected):
                 list(slices)
+    finally:
+        cassandra.resume()
+    wait_until("Cassandra answers again", cassandra.answers)
+
+
+@pytest.mark.parametrize("selection", [Selection(), STUCK])
+def test_who_judges_while_cassandra_is_away_can_be_stopped(filled: Filled, stack: Stack, selection: Selection) -> None:
+    stop, cassandra = threading.Event(), stack.server("cassandra")
+    settings = load_settings({**filled.settings, "LMS_CASSANDRA_TIMEOUT": "1"})
+    keys = [key_of(it) for it in filled.cases[:3]]
+    try:
+        with Scan(settings, ScanOptions(patience=30.0), lambda _: stop.set(), stop) as scan:
+            assert len(scan.judge(keys, selection)) == 3
+            # as a run does between two slices
+            with closing(scan.slices(selection, None, NEVER)) as slices:
+                next(slices)
+                cassandra.stop()
+                with pytest.raises(Interrupted):
+                    scan.judge(keys, selection)
+    finally:
+        cassandra.resume()
+    wait_until("Cassandra answers again", cassandra.answers)
+
+
+def test_who_waits_for_the_first_connection_can_be_stopped(filled: Filled, stack: Stack) -> None:
+    stop, cassandra = threading.Event(), stack.server("cassandra")
+    settings = load_settings({**filled.settings, "LMS_CASSANDRA_TIMEOUT": "1"})
+    cassandra.stop()
+    try:
+        with (
+            pytest.raises(Interrupted),
+            Scan(settings, ScanOptions(patience=30.0), lambda _: stop.set(), stop),
+        ):
+            pass
     finally:
         cassandra.resume()
     wait_until("Cassandra answers again", cassandra.answers)

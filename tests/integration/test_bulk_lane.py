@@ -239,6 +239,12 @@ def test_what_is_given_up_carries_the_run_s_place_and_can_be_replayed(installati
     assert {it.event["failInfo"]["errorCode"] for it in failed} == {"RELATIONS_MISSING"}
     assert installation.measured("bridge", "failures_held") == 0
     installation.relations.fill(course_of_units(course, {"unit": {"a", "b"}}))
+    # what was given up before does not count again, and is not submitted again either
+    others = enrolled(installation, 5, course=course)
+    resumed = runs.drive(run_id, [learners, others], resume=True, most_given_up=3)
+    assert resumed.wait(LIMIT) == FINISHED, resumed.told()
+    assert statuses(installation, others) == [2] * 5
+    assert (runs.counts(run_id).submitted, runs.counts(run_id).given_up) == (17, 12)
     installation.operate("replay", "--course", course, "--yes")
     wait_until("the replayed requests are answered", lambda: statuses(installation, learners) == [2] * 12, LIMIT)
     installation.wait_settled()

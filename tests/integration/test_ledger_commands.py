@@ -157,10 +157,23 @@ def test_forget_says_what_remains_elsewhere_and_for_how_long(installation: Insta
     assert f"topic {installation.certificate_topic}" in lines
     assert "user_enrolments" in lines["Cassandra"]
     assert "2 d (ledger.paid.memory)" in lines["ledger, paid:"]
+    assert "files of bulk runs" in lines
 
     ended = installation.run_command("forget", "--user", "u", "--yes", settings={"KAFKA_BROKER_SERVERS": AWAY})
     assert ended.returncode == 0
     assert ended.stdout.count("not known: ") == 4
+
+
+def test_forget_takes_a_learner_out_of_the_records_of_bulk_runs(installation: Installation) -> None:
+    user = new_learner().user
+    begun = installation.run_command("bulk", "--user", user, "--stuck", "--apply", "--yes", "--json")
+    assert begun.returncode == 0, begun.stderr
+    run = json.loads(begun.stdout)["run"]
+    assert user in installation.operate("bulk", "status", run)
+    assert json.loads(installation.operate("forget", "--user", user, "--dry-run", "--json"))["bulk_runs"] == [run]
+    assert run in installation.operate("forget", "--user", user, "--yes")
+    assert run not in installation.operate("bulk", "status")
+    assert json.loads(installation.operate("forget", "--user", user, "--yes", "--json"))["bulk_runs"] == []
 
 
 def test_a_server_that_is_away_ends_a_command_with_one_line(make_installation: MakeInstallation) -> None:

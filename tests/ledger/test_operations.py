@@ -5,6 +5,9 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from bulk.model import Selection
+from bulk.order import Order, encode_order
+from bulk.runs import Run, RunRefused, RunState, RunStore
 from ledger.entries import FailureStatus, RetryLater, Settlement, Spends, Ticket, enrolment_field
 from ledger.ledger import Ledger
 from ledger.open_entries import EntryState, OpenEntry, Survey
@@ -265,3 +268,30 @@ def test_a_redis_that_is_away_is_said_to_be(open_ledger: Callable[..., Ledger]) 
     for step in steps:
         with pytest.raises(LedgerUnavailable, match="Redis"):
             step()
+
+
+@pytest.mark.parametrize("user_id", ["carol", HOSTILE.user_id])
+def test_bulk_runs_for_a_learner_are_forgotten_and_others_stay(
+    ledger: Ledger, operations: Operations, user_id: str
+) -> None:
+    store = RunStore(ledger._connection)
+    orders = {
+        "20260131-143005-mine": Order(Selection(user_id=user_id, stuck=True)),
+        "20260131-143006-driven": Order(Selection(user_id=user_id)),
+        "20260131-143007-other": Order(Selection(user_id="bob")),
+        "20260131-143008-all": Order(Selection(stuck=True)),
+    }
+    driven = {
+        name: store.begin(Run(name, *encode_order(order), started_ms=0), "token", "somebody", "life")
+        for name, order in orders.items()
+    }
+    driven["20260131-143005-mine"].end(RunState.FINISHED, 5)
+    runs = operations.runs_for(user_id)
+    assert sorted(runs) == ["20260131-143005-mine", "20260131-143006-driven"]
+    operations.delete_runs(runs)
+    assert user_id.encode() not in names_in(ledger)
+    assert operations.runs_for(user_id) == []
+    assert sorted(it.run.run_id for it in store.list()) == ["20260131-143007-other", "20260131-143008-all"]
+    # nobody goes on with it, and least of all with everybody
+    with pytest.raises(RunRefused, match="does not know run"):
+        driven["20260131-143006-driven"].save(found=1)

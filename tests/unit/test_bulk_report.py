@@ -87,3 +87,12 @@ def test_the_files_name_says_its_form(name: str, form: ReportForm) -> None:
 def test_another_name_is_refused_with_what_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"'report\.txt' ends neither in \.csv nor in \.jsonl"):
         report_form("report.txt")
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@"])
+def test_an_id_is_no_formula_either_and_is_read_as_it_was(sign: str) -> None:
+    key = EnrolmentKey(f"{sign}HYPERLINK(A1)", f"{sign}1", f"{sign}b")
+    text = written(ReportForm.CSV, Found(key, (Reason.SELECTED,)), Unjudged(key, "why"))
+    for line in list(csv.reader(io.StringIO(text)))[1:]:
+        assert not any(cell.startswith(sign) for cell in line)
+    assert list(read_enrolments(text.encode().splitlines(keepends=True))) == [key, key]

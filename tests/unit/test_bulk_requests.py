@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk.pace import Pace
+from bulk.pace import SubmissionRate
 from bulk.requests import bulk_request
 from bulk.runs import Run, RunCounts, RunState, decode_run, encode_run, new_run_id
 from reconciliation.bulk_origin import is_of_run
@@ -55,14 +55,14 @@ def test_what_is_given_up_can_be_replayed_as_a_click() -> None:
 
 
 def test_without_a_rate_the_pace_is_as_fast_as_may_be() -> None:
-    pace = Pace(None, 0.0)
+    pace = SubmissionRate(None, 0.0)
     pace.spend(10_000)
     assert (pace.allowed(500, 0.0), pace.wait()) == (500, 0.0)
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 20, 1000])
 def test_a_rate_is_kept_over_any_time(rate: float) -> None:
-    pace, submitted, now = Pace(rate, 0.0), 0, 0.0
+    pace, submitted, now = SubmissionRate(rate, 0.0), 0, 0.0
     while now < 60:
         count = pace.allowed(50, now)
         pace.spend(count)
@@ -73,12 +73,12 @@ def test_a_rate_is_kept_over_any_time(rate: float) -> None:
 
 
 def test_what_was_not_used_does_not_come_at_once_later() -> None:
-    pace = Pace(100, 0.0)
+    pace = SubmissionRate(100, 0.0)
     assert pace.allowed(10_000, 3600.0) == 25
 
 
 def test_a_rate_is_submitted_in_tenths_of_a_second() -> None:
-    pace = Pace(100, 0.0)
+    pace = SubmissionRate(100, 0.0)
     pace.spend(25)
     assert pace.allowed(50, 0.06) == 0
     assert pace.wait() == pytest.approx(0.04)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk.merging import joined
-from bulk.patience import Pace, Patience
+from bulk.patience import Patience, ScanRate
 from bulk.raw_maps import double_of, int_map
 from bulk.ring import FIRST, LAST, MOST_RANGES, estimated_partitions, part_of, parted, range_count, remaining, token_of
 from bulk.spilling import SpilledCounts, SpillWriter
@@ -207,7 +207,7 @@ def test_what_no_wait_cures_is_not_waited_for() -> None:
 
 def test_a_pace_is_kept_and_nothing_is_saved_up() -> None:
     clock = Clock()
-    pace = Pace(100, clock.pause, clock)
+    pace = ScanRate(100, clock.pause, clock)
     for _ in range(10):
         pace.spend(50)
     assert clock.now == pytest.approx(4.5)
@@ -219,7 +219,7 @@ def test_a_pace_is_kept_and_nothing_is_saved_up() -> None:
 
 def test_no_bound_waits_for_nothing() -> None:
     clock = Clock()
-    pace = Pace(None, clock.pause, clock)
+    pace = ScanRate(None, clock.pause, clock)
     pace.spend(10**9)
     assert (clock.pauses, pace.portion(500)) == ([], 500)
-    assert (Pace(20.5).portion(500), Pace(0.1).portion(500)) == (20, 1)
+    assert (ScanRate(20.5).portion(500), ScanRate(0.1).portion(500)) == (20, 1)

@@ -43,7 +43,15 @@ def test_ids_lose_the_blanks_around_them() -> None:
     assert checked_id("user", " \talice\n") == "alice"
 
 
-@pytest.mark.parametrize(("text", "reason"), [("", "user is blank"), (" \u00a0", "blank"), ("\udcff", "UTF-8")])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "user is blank"),
+        (" \u00a0", "blank"),
+        ("\udcff", "UTF-8"),
+        ("é" * 513, "user takes 1026 bytes; 1024 are allowed"),
+    ],
+)
 def test_what_can_be_no_id_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         checked_id("user", text)

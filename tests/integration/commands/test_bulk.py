@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +16,18 @@ import pytest
 from devstack.cassandra import session
 from devstack.ports import HOST
 from devstack.schema import AggregateLayout
+from devstack.stack import Stack
 from tests.conftest import MakeKeyspace
 from tests.integration.commands.support import COMMAND, run
 from tests.integration.conftest import MakeInstallation
 from tests.support.checks import check_announced_once
 from tests.support.installation import Ended, Installation, new_learner, unique
+from tests.support.processes import Process
 from tests.support.relations import course_of_units
 from tests.support.tables import Learner, Row
+from tests.support.waiting import wait_until
 
+LIMIT = 60.0
 LONG_AGO_MS = 1_700_000_000_000
 SETTINGS = {
     "RETRY_ATTEMPTS": "2",
@@ -202,8 +207,86 @@ def test_a_report_is_a_file_that_can_be_applied(installation: Installation, tmp_
 
     document = told(installation, "--file", str(report), "--apply", "--yes")
 
-    assert (document["submitted"], document["before"]["unjudged"]) == (3, 1)
+    assert (document["submitted"], document["before"]["unjudged"], document["unjudged"]) == (3, 1, 1)
     assert [(installation.tables.enrolment(it) or {})["status"] for it in found] == [2, 2, 2]
+
+
+def test_what_could_not_be_judged_is_told_without_a_count_afterwards(installation: Installation) -> None:
+    (learner,) = stuck(installation, 1)
+    lines = f"user,course,batch\n{','.join(learner.ids)}\nnobody,do_none,batch\n".encode()
+    ended = bulk(installation, "--file", "-", "--stuck", "--apply", "--yes", "--no-recount", stdin=lines)
+    assert ended.returncode == 0, ended.stderr
+    assert "1 requests submitted" in ended.stdout
+    assert "1 could not be judged" in ended.stdout
+
+
+def test_a_run_that_stops_itself_tells_scripts_why(installation: Installation) -> None:
+    learners = stuck(installation, 2)
+    for it in learners:
+        installation.relations.remove(it.course, it.course, "leafnodes")
+    lines = "\n".join(["user,course,batch", *(",".join(it.ids) for it in learners)]).encode()
+    arguments = ("--file", "-", "--apply", "--yes", "--most-given-up", "0", "--json")
+    ended = bulk(installation, *arguments, stdin=lines)
+    assert ended.returncode == 1
+    document = json.loads(ended.stdout)
+    assert (document["state"], document["submitted"]) == ("stopped", 2)
+    assert "0 may be" in document["reason"]
+    assert f"--resume {document['run']}" in document["reason"]
+    assert document["before"]["found"] == 2
+
+
+def test_an_operator_ends_a_run_that_waits_for_cassandra_and_goes_on_later(
+    installation: Installation, stack: Stack, tmp_path: Path
+) -> None:
+    (learner,) = stuck(installation, 1)
+    settings = {**installation.settings, "LMS_CASSANDRA_TIMEOUT": "1"}
+    command = [COMMAND, "bulk", "--user", learner.user, "--stuck", "--apply", "--yes", "--json"]
+    process = Process("bulk", command, settings, tmp_path / "bulk.log")
+    cassandra = stack.server("cassandra")
+    cassandra.stop()
+    try:
+        process.start()
+        wait_until("the run waits for Cassandra", lambda: "waiting for Cassandra" in process.output(), LIMIT)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(LIMIT) == 1, process.told()
+    finally:
+        process.kill()
+        cassandra.resume()
+    wait_until("Cassandra answers again", cassandra.answers)
+    output = process.output()
+    assert "Traceback" not in output
+    document = json.loads(output[output.index("{") : output.rindex("}") + 1])
+    assert (document["state"], document["submitted"]) == ("interrupted", 0)
+    assert f"bulk --resume {document['run']}` goes on" in output
+    resumed = told(installation, "--resume", document["run"])
+    assert (resumed["state"], resumed["submitted"], resumed["before"]["found"]) == ("finished", 1, 1)
+    assert (installation.tables.enrolment(learner) or {})["status"] == 2
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_question_never_goes_where_a_program_reads(installation: Installation, as_json: bool) -> None:
+    stuck(installation, 1)
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, b"n\n")
+        ended = subprocess.run(
+            [COMMAND, "bulk", "--stuck", "--apply", *(["--json"] if as_json else [])],
+            env=installation.settings,
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert ended.returncode == 1
+    assert "Have these 1 done?" in ended.stderr
+    assert "Have these" not in ended.stdout
+    if as_json:
+        document = json.loads(ended.stdout)
+        assert (document["applied"], document["before"]["found"]) == (False, 1)
 
 
 def test_a_file_with_a_wrong_line_is_refused_whole(installation: Installation) -> None:
@@ -230,6 +313,8 @@ def test_missing_certificates_get_their_event_and_nothing_else(installation: Ins
     document = told(installation, "--missing-certificates", "--apply", "--yes", *(["--reissue"] if reissue else []))
 
     assert (document["certificates"], document["submitted"]) == (3, 0)
+    assert told(installation, "status", document["run"])["certificates"] == 3
+    assert "certificate events sent" in bulk(installation, "status", document["run"]).stdout
     for learner in lacking:
         announced = installation.announced(learner)
         (event,) = [it.event for it in announced.certificates]
@@ -260,7 +345,8 @@ def test_on_a_terminal_it_shows_the_counts_and_asks(
             [COMMAND, "bulk", "--stuck", "--apply"],
             env=installation.settings,
             stdin=theirs,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             timeout=120,
             check=False,
@@ -268,7 +354,7 @@ def test_on_a_terminal_it_shows_the_counts_and_asks(
     finally:
         os.close(ours)
         os.close(theirs)
-    assert ended.returncode == code, ended.stderr
+    assert ended.returncode == code, ended.stdout
     shown = ended.stdout
     assert shown.index("1 enrolments were found") < shown.index("Have these 1 done?")
     assert (installation.tables.enrolment(learner) or {})["status"] == status
@@ -281,10 +367,14 @@ def test_on_a_terminal_it_shows_the_counts_and_asks(
         (["--active-only"], "say which enrolments"),
         (["--resume", "20260131-143005-none"], "there is no run"),
         (["--resume", "20260131-143005-none", "--stuck"], "goes on as it was begun"),
+        (["--resume", "20260131-143005-none", "--most-given-up", "7"], "there is no run"),
         (["--stuck", "status"], "leave it out"),
         (["--stuck", "--report", "/nowhere/report.csv"], "No such file or directory"),
         (["--stuck", "--report", "report.txt"], "ends neither in .csv nor in .jsonl"),
-        (["--batch", " ", "--rate", "0"], "--rate"),
+        (["--batch", "b", "--rate", "0"], "--rate"),
+        (["--user", ""], "'--user': it is blank"),
+        (["--batch", " "], "'--batch': it is blank"),
+        (["--stuck", "--course", ""], "'--course': it is blank"),
     ],
 )
 def test_a_wrong_call_is_told_in_a_line(installation: Installation, arguments: list[str], told: str) -> None:

@@ -1,0 +1,56 @@
+"""What a fleet of readers does with one that stops in the middle of a message; tests/bulk has real ones."""
+
+import os
+import struct
+import time
+from multiprocessing.connection import Connection
+
+import pytest
+
+from bulk import fleet
+from bulk.fleet import Fleet
+from bulk.model import Selection, TokenRange
+from bulk.options import ScanOptions
+from bulk.reader_process import Assignment, Look
+from bulk.ring import FIRST, LAST
+from reconciliation.errors import ScanFailed
+from reconciliation.settings import load_settings
+
+
+def stop_in_a_message(connection: Connection, _assignment: Assignment) -> None:
+    """Promise a thousand bytes and send ten: what a reader does that is frozen while it sends."""
+    connection.recv()
+    os.write(connection.fileno(), struct.pack("!i", 1000) + b"0123456789")
+    time.sleep(600)
+
+
+@pytest.fixture
+def assignment(monkeypatch: pytest.MonkeyPatch) -> Assignment:
+    monkeypatch.setattr(fleet, "read_ranges", stop_in_a_message)
+    monkeypatch.setattr(fleet, "_MOST_LOSSES", 0)
+    return Assignment(load_settings({}), ScanOptions(), Selection(), None, b"s" * 32, None, 1, None)
+
+
+def test_a_reader_that_stops_in_the_middle_of_a_message_is_lost(assignment: Assignment) -> None:
+    # long enough for a process to start on a busy machine
+    readers = Fleet(assignment, 1, tell=lambda _: None, stop=lambda: False, silence=8.0)
+    try:
+        with pytest.raises(ScanFailed, match="it stopped in the middle of a message for 8 s"):
+            list(readers.carry_out([Look(TokenRange(FIRST, LAST), ())]))
+    finally:
+        readers.close()
+
+
+def test_who_waits_for_the_rest_of_a_message_can_be_stopped(assignment: Assignment) -> None:
+    asked: list[float] = []
+
+    def stop() -> bool:
+        asked.append(time.monotonic())
+        return time.monotonic() - asked[0] > 6
+
+    readers = Fleet(assignment, 1, tell=lambda _: None, stop=stop, silence=600.0)
+    try:
+        assert list(readers.carry_out([Look(TokenRange(FIRST, LAST), ())])) == []
+    finally:
+        readers.close()
+    assert readers.pids() == []
