@@ -20,11 +20,11 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from devstack.ports import HOST, Ports
+from devstack.ports import FREE_PORTS, HOST, Ports, part_of_range
 from devstack.schema import AggregateLayout, create_hierarchy_store, create_keyspace, drop_keyspace
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
-from tests.support.run import ROOT, stack_of_this_run
+from tests.support.run import ROOT, process_count, process_number, stack_of_this_run
 
 # How long an example takes says how busy the machine is, and is no reason to fail.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,6 +46,9 @@ _SHOWN_CHARACTERS = 5_000
 def pytest_configure() -> None:
     # In the environment: the processes that share a run's files take it from there.
     os.environ.setdefault(RUN_SEED, str(Random().randrange(2**32)))
+    # a port that one of them found free is not found by another before somebody listens on it
+    if process_count() > 1:
+        os.environ[FREE_PORTS] = part_of_range(process_number(), process_count())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from devstack.ports import HOST, Ports, free_port
+from devstack.ports import HOST, Ports, different_ports, free_port
 from devstack.security import Security
 from devstack.topics import topic_names
 from reconciliation.model import Origin
@@ -85,7 +85,7 @@ class Installation:
         self.keyspace = keyspace
         is_shadow = (settings or {}).get("SHADOW_ENABLED") == "true"
         self.group_id = f"{environment}-enrolment-reconciliation-group{'-shadow' if is_shadow else ''}"
-        self.metrics_ports = {"bridge": free_port(), "worker": free_port()}
+        self.metrics_ports = dict(zip(("bridge", "worker"), different_ports(2), strict=True))
         own = {
             "ENV": environment,
             "KAFKA_BROKER_SERVERS": ports.bootstrap,
