@@ -30,6 +30,9 @@ from tests.support.waiting import USUAL_LIMIT, wait_until
 
 Ended = subprocess.CompletedProcess[str]
 
+#: How long a command of the operators may take, its start included, in seconds; one that is told to wait takes longer.
+COMMAND_LIMIT = 60.0
+
 _METRICS_PREFIX = "enrolment_reconciliation_"
 
 
@@ -241,17 +244,19 @@ class Installation:
         """The id that the request at this place has."""
         return request_id(Origin(self.input_topic, sent.partition, sent.offset, sent.timestamp_ms))
 
-    def operate(self, *arguments: str) -> str:
+    def operate(self, *arguments: str, limit: float = COMMAND_LIMIT) -> str:
         """Run the operators' command line with these arguments; gives what it printed, insists on exit code 0."""
-        ended = self.run_command(*arguments)
+        ended = self.run_command(*arguments, limit=limit)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
-    def run_command(self, *arguments: str, settings: Mapping[str, str] | None = None) -> Ended:
-        """Run the operators' command line with more settings, however it ends."""
+    def run_command(
+        self, *arguments: str, settings: Mapping[str, str] | None = None, limit: float = COMMAND_LIMIT
+    ) -> Ended:
+        """Run the operators' command line with more settings, however it ends within `limit` seconds."""
         command = [str(Path(sys.executable).with_name("enrolment-reconciliation")), *arguments]
         environment = {**self.settings, **(settings or {})}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
 
     def claimed_count(self) -> int:
         """How many entries of the ledger an attempt holds."""
