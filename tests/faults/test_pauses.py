@@ -55,14 +55,14 @@ def test_everything_stands_still_under_load_and_goes_on(make_site: MakeSite, see
     site.wait_for("some work is done", lambda: len(site.certificates.records()) >= 20, LIMIT)
     _pause_everything(site, "an upgrade")
     _wait_still(site)
-    rows, state, lag = site.tables.all_enrolments(), _state(site), sum(site.behind().values())
+    rows, state, lag = site.tables.enrolments(load.learners), _state(site), sum(site.behind().values())
     told = len(site.certificates.records())
     assert state
     more = len(load.waiting)
     load.send_all(site)
     keep(site, STILL_SECONDS)
     assert sum(site.behind().values()) == lag + more
-    assert site.tables.all_enrolments() == rows
+    assert site.tables.enrolments(load.learners) == rows
     assert _state(site) == state
     assert (len(site.certificates.records()), len(queue_of(site))) == (told, 0)
     assert "an upgrade" in site.bridge.output()
@@ -97,7 +97,8 @@ def test_a_paused_course_waits_and_all_others_flow(make_site: MakeSite) -> None:
     state = _state(site)
     keep(site, STILL_SECONDS)
     assert _state(site) == state
-    assert {row["status"] for learner, row in site.tables.all_enrolments().items() if learner in set(waiting)} == {1}
+    rows = site.tables.enrolments(waiting)
+    assert [rows[learner]["status"] for learner in waiting] == [1] * len(waiting)
     assert HOLDS not in site.bridge.output()
 
     # the whole system's resume leaves it as it is
@@ -122,12 +123,12 @@ def test_a_pause_outlives_the_death_of_bridge_and_workers(make_site: MakeSite, s
     site.wait_for("the new bridge holds", lambda: site.bridge.output().count(HOLDS) > holds, LIMIT)
     # what the dead workers had in hand lapses
     _wait_still(site)
-    rows, state = site.tables.all_enrolments(), _state(site)
+    rows, state = site.tables.enrolments(load.learners), _state(site)
     assert state, "requests stand open, or nothing is shown"
     for process in site.processes:
         site.kill(process)
     keep(site, STILL_SECONDS)
-    assert site.tables.all_enrolments() == rows
+    assert site.tables.enrolments(load.learners) == rows
     assert _state(site) == state
     assert {crashes for *_, crashes, _ in state} <= {"0"}
     site.operate("resume")

@@ -26,7 +26,7 @@ SETTINGS = {
 
 def check(site: Site, innocent: list[Learner], poisonous: list[Learner]) -> None:
     """Every innocent is completed and announced, every poisonous one on the failed topic, nobody else there."""
-    rows = site.tables.all_enrolments()
+    rows = site.tables.enrolments([*innocent, *poisonous])
     assert {rows[learner]["status"] for learner in innocent} == {2}
     assert {rows[learner]["status"] for learner in poisonous} == {1}
     announced = [record.event["edata"]["userIds"][0] for record in site.certificates.records()]
