@@ -210,6 +210,23 @@ class Installation:
         )
         assert self.leftovers() == []
 
+    def wait_counted(self, limit: float = USUAL_LIMIT) -> None:
+        """Wait until the workers that run have counted all that they settled.
+
+        The ledger is empty a moment before: an attempt counts what became of its requests after they are settled, and
+        has them in hand until then. A scrape reads one metric after the other, so look only after this.
+        """
+
+        def are_counted() -> bool:
+            self.watch()
+            try:
+                return not any(self.measured(it.name, "attempts_running") for it in self.workers if it.is_running)
+            except OSError:
+                # one that was just started
+                return False
+
+        wait_until("everything is counted", are_counted, limit)
+
     def wait_accepted(self, limit: float = USUAL_LIMIT) -> None:
         """Wait until everything on the input topic is committed, settled or not."""
         wait_until(
