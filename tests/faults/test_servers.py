@@ -53,6 +53,13 @@ def hanging(server: str, seconds: float) -> Fault:
     return fault
 
 
+def cassandra_hangs(site: Site, _load: Load, stack: Stack) -> None:
+    with away(stack, site, "cassandra", hangs=True):
+        # every attempt that runs has to meet the outage, and some have to come round again
+        site.wait_for("requests wait for Cassandra", lambda: any(waits >= 2 for _, waits in site.spent()), LIMIT)
+        keep(site, SECONDS)
+
+
 def redis_is_full(site: Site, _load: Load, _stack: Stack) -> None:
     with out_of_memory(site, room=0):
         site.wait_for("something is refused", lambda: told(site, REFUSED), LIMIT)
@@ -103,6 +110,7 @@ FAULTS: dict[str, list[Fault]] = {
     "redis refuses all": [redis_refuses_all],
     "redis forgets the ledger": [redis_forgets_the_ledger],
     "redis forgets everything": [redis_forgets_everything],
+    "cassandra hangs": [cassandra_hangs],
     "cassandra is killed": [killed("cassandra", SOON), killed("cassandra", LATE)],
     "kafka is killed": [killed("kafka", SOON), killed("kafka", LATE)],
     "each is killed in turn": [killed("kafka", 1), killed("redis", 1), killed("cassandra", 1)],

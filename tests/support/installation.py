@@ -249,8 +249,7 @@ class Installation:
 
     def spent(self) -> list[tuple[int, int]]:
         """Of each open entry of the ledger, how many attempts and how many waits it has behind it."""
-        keys = list(self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
-        found = [self.redis.hmget(key, "attempts", "waits") for key in keys]
+        found = self._entries("attempts", "waits")
         return [(int(attempts), int(waits)) for attempts, waits in found if attempts is not None and waits is not None]
 
     def owe(self, sent: Sent, completed_on_ms: int) -> None:
@@ -281,9 +280,7 @@ class Installation:
 
     def entry_fields(self, name: str) -> list[str | None]:
         """Of each open entry of the ledger what this field holds, None where it isn't set."""
-        keys = list(self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
-        values = [self.redis.hget(key, name) for key in keys]
-        return [value.decode() if isinstance(value, bytes) else None for value in values]
+        return [value.decode() if value is not None else None for (value,) in self._entries(name)]
 
     def leftovers(self) -> list[str]:
         """Keys of the ledger that belong to requests; none may be left when all are settled."""
@@ -346,6 +343,14 @@ class Installation:
     @property
     def _ledger_prefix(self) -> str:
         return f"enrolment-reconciliation:{{{self.group_id}}}:"
+
+    def _entries(self, *names: str) -> list[list[bytes | None]]:
+        """Read these fields of each open entry of the ledger."""
+        with self.redis.pipeline(transaction=False) as together:
+            for key in self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000):
+                together.hmget(key, *names)
+            found: list[list[bytes | None]] = together.execute()
+        return found
 
     def _connect_kafka(self) -> None:
         bootstrap = self.ports.bootstrap
