@@ -19,7 +19,8 @@ def main() -> None:
 
     DEVSTACK_KAFKA_PORT, DEVSTACK_CASSANDRA_PORT and DEVSTACK_REDIS_PORT move the ports (19092, 19042, 16379),
     DEVSTACK_DIR the data (.devstack/), DEVSTACK_CACHE the packages (.cache/devstack/). DEVSTACK_CASSANDRA chooses the
-    version of Cassandra. DEVSTACK_RABBITMQ_PORT=… starts a RabbitMQ there, too, where one is installed.
+    version of Cassandra. DEVSTACK_RABBITMQ_PORT=… starts a RabbitMQ there, too, where one is installed. Ports that the
+    servers keep for themselves are taken from DEVSTACK_FREE_PORTS (20000-26000).
     """
 
 

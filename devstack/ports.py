@@ -1,5 +1,6 @@
 """Where the servers listen: the three public ports, and the internal ones that servers keep for themselves."""
 
+import os
 import random
 import socket
 from collections.abc import Collection, Mapping
@@ -16,6 +17,9 @@ HOST = "127.0.0.1"
 # port that was found free, or remembered, is not given to somebody's connection before a server listens on it. And
 # clear of the public ports by default, of the stacks' and of the tests': a server that is down must find its own again.
 _SERVERS_RANGE = (20_000, 26_000)
+#: Has a process, and those that it starts, take their free ports from a part of that range: "20000-21999". What was
+#: found free is taken only when its server starts, so processes that look at the same time need parts of their own.
+FREE_PORTS = "DEVSTACK_FREE_PORTS"
 _TRIES = 200
 
 
@@ -76,19 +80,46 @@ def is_free(port: int) -> bool:
 
 
 def free_port(reserved: Collection[int] = ()) -> int:
-    """Find a port that a server could listen on now and that is none of `reserved`; raises DevstackError."""
+    """Find a port that a server could listen on now and that is none of `reserved`; raises DevstackError.
+
+    DEVSTACK_FREE_PORTS says between which.
+    """
+    first, last = _free_ports_range()
     for _ in range(_TRIES):
-        port = random.randint(*_SERVERS_RANGE)  # noqa: S311 - spreads those that look at the same moment
+        port = random.randint(first, last)  # noqa: S311 - spreads those that look at the same moment
         if port not in reserved and is_free(port):
             return port
     raise DevstackError("stack", "no free port was found", "End some of the servers on this machine.")
 
 
+def different_ports(count: int) -> list[int]:
+    """Find so many ports that are free now, no two of them the same; raises DevstackError."""
+    found: list[int] = []
+    for _ in range(count):
+        found.append(free_port(found))
+    return found
+
+
 def free_ports() -> Ports:
     """Find ports for a stack's three servers that are free now; raises DevstackError."""
-    kafka = free_port()
-    cassandra = free_port([kafka])
-    return Ports(kafka, cassandra, free_port([kafka, cassandra]))
+    return Ports(*different_ports(3))
+
+
+def part_of_range(number: int, count: int) -> str:
+    """Give what DEVSTACK_FREE_PORTS takes for the `number`th, from 0, of `count` processes that look for ports."""
+    first, last = _SERVERS_RANGE
+    size = (last - first) // count
+    return f"{first + number * size}-{first + (number + 1) * size - 1}"
+
+
+def _free_ports_range() -> tuple[int, int]:
+    text = os.environ.get(FREE_PORTS, "")
+    if not text:
+        return _SERVERS_RANGE
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) <= 65535):  # noqa: PLR2004 - as above
+        raise DevstackError("stack", f"{FREE_PORTS} is {text!r}", f"Set {FREE_PORTS} to two ports: 20000-21999.")
+    return int(first), int(last)
 
 
 def is_answering(port: int, limit: float = 0.5) -> bool:

@@ -19,12 +19,14 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.remote import Producer
 
-from devstack.ports import HOST, Ports
+from devstack.ports import FREE_PORTS, HOST, Ports, part_of_range
 from devstack.schema import AggregateLayout, create_hierarchy_store, create_keyspace, drop_keyspace
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
-from tests.support.run import ROOT, stack_of_this_run
+from tests.support.run import ROOT, process_count, process_number, stack_of_this_run
+from tests.support.sharing import Sharing, in_turn
 
 # How long an example takes says how busy the machine is, and is no reason to fail.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,8 +38,6 @@ RUN_SEED = "FAULT_SEED"
 MakeKeyspace = Callable[[AggregateLayout], str]
 MakeEnvironment = Callable[[], str]
 
-# Folders whose tests have more servers than these.
-_OWN_SERVERS = ("protocol", "secured", "versions")
 _LOGS = pytest.StashKey[list[Path]]()
 _SHOWN_LOGS = 4
 _SHOWN_CHARACTERS = 5_000
@@ -46,21 +46,22 @@ _SHOWN_CHARACTERS = 5_000
 def pytest_configure() -> None:
     # In the environment: the processes that share a run's files take it from there.
     os.environ.setdefault(RUN_SEED, str(Random().randrange(2**32)))
+    # a port that one of them found free is not found by another before somebody listens on it
+    if process_count() > 1:
+        os.environ[FREE_PORTS] = part_of_range(process_number(), process_count())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have files of all folders come in turn: some keep the processors busy, others wait most of their time."""
-    folders: dict[str, list[Path]] = {}
-    for path in dict.fromkeys(item.path for item in items):
-        folders.setdefault(path.relative_to(ROOT / "tests").parts[0], []).append(path)
-    shares = {
-        # those that start servers of their own, which then stay, come last: there is memory for them then
-        path: place / len(files) + (folder in _OWN_SERVERS)
-        for folder, files in folders.items()
-        for place, path in enumerate(files)
-    }
-    # the order within a file stays
-    items.sort(key=lambda item: (shares[item.path], item.path))
+    """Have files of all folders come in turn; the order within a file stays."""
+    within = {item.path: item.path.relative_to(ROOT / "tests") for item in items}
+    places = in_turn(within.values())
+    items.sort(key=lambda item: (places[within[item.path]], item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing | None:
+    """Share files out so that servers which only one folder has are started in one process."""
+    return Sharing(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -25,12 +25,18 @@ def seed(request: pytest.FixtureRequest) -> int:
     return int(os.environ[RUN_SEED]) ^ crc32(request.node.nodeid.encode())
 
 
+@pytest.fixture(scope="session")
+def sites_keyspace(make_keyspace: MakeKeyspace) -> str:
+    """The keyspace of all sites, whose loads make so many rows that other tests would search long among them."""
+    return make_keyspace(AggregateLayout.USER_IN_PARTITION)
+
+
 @pytest.fixture
 def make_site(
     request: pytest.FixtureRequest,
     ports: Ports,
     make_environment: MakeEnvironment,
-    shared_keyspace: MakeKeyspace,
+    sites_keyspace: str,
     logs: Path,
 ) -> Iterator[MakeSite]:
     """Makes sites on names of their own, not started, with short waits; a test that is well ends them in order.
@@ -41,10 +47,11 @@ def make_site(
     with ExitStack() as made:
 
         def make(settings: Mapping[str, str] | None = None, *, workers: int = 2, bridges: int = 1) -> Site:
-            keyspace = shared_keyspace(AggregateLayout.USER_IN_PARTITION)
             environment = make_environment()
             every = {**FAST, **(settings or {})}
-            return made.enter_context(Site(ports, environment, keyspace, logs, every, workers=workers, bridges=bridges))
+            return made.enter_context(
+                Site(ports, environment, sites_keyspace, logs, every, workers=workers, bridges=bridges)
+            )
 
         yield make
         if request.node.stash.get(_FAILED, False):

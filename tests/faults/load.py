@@ -99,7 +99,6 @@ class Load:
         self._sightings = Sightings()
         self._before: dict[Learner, Row] = {}
         self._began_ms = 0.0
-        self._everyone = set(self.learners)
 
     def prepare(self, site: Installation) -> Self:
         """Write tables and relation sets."""
@@ -168,7 +167,7 @@ class Load:
         return judge(site, self.planned, self._before, self._sightings, self._began_ms)
 
     def _own_rows(self, site: Installation) -> dict[Learner, Row]:
-        return {learner: row for learner, row in site.tables.all_enrolments().items() if learner in self._everyone}
+        return site.tables.enrolments(self.learners)
 
     def _take(self, count: int) -> list[Learner]:
         taken, self.waiting = self.waiting[:count], self.waiting[count:]

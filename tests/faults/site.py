@@ -168,7 +168,7 @@ class Site(Installation):
         """How many records a bridge took, or requests a worker settled, since its start; -1 while it is not up."""
         counter = "total_events_count_total" if process in self.bridges else "success_events_count_total"
         try:
-            return self.metrics(process.name).get(counter, 0.0)
+            return self.measured(process.name, counter)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return -1.0
 

@@ -7,9 +7,10 @@ from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.poisonous import innocents_and
 from tests.faults.servers import forget, keep
-from tests.support.installation import new_learner
+from tests.support.installation import COMMAND_LIMIT, new_learner
 
 LIMIT = 120.0
+DRAIN_SECONDS = "100"
 
 
 def test_a_drain_under_load_ends_with_nothing_open_and_redis_may_be_lost(make_site: MakeSite, seed: int) -> None:
@@ -18,13 +19,13 @@ def test_a_drain_under_load_ends_with_nothing_open_and_redis_may_be_lost(make_si
     site.start()
     with load.keep_busy(site, backlog=200, at_once=100):
         site.wait_for("some work is done", lambda: len(site.certificates.records()) >= 10, LIMIT)
-        said = site.operate("drain", "--timeout", "50")
+        said = site.operate("drain", "--timeout", DRAIN_SECONDS, limit=float(DRAIN_SECONDS) + COMMAND_LIMIT)
         assert "0 open, queue empty" in said
         assert (site.open_count(), len(queue_of(site))) == (0, 0)
-        rows = site.tables.all_enrolments()
+        rows = site.tables.enrolments(load.learners)
         keep(site, 4)
     assert (site.open_count(), len(queue_of(site))) == (0, 0)
-    assert site.tables.all_enrolments() == rows
+    assert site.tables.enrolments(load.learners) == rows
     assert site.behind(), "Kafka keeps what came"
     assert "resumed" in site.operate("resume")
     site.wait_settled(LIMIT)
@@ -40,7 +41,7 @@ def test_a_redis_that_comes_up_empty_after_a_drain_owes_nothing(make_site: MakeS
     site.start()
     site.send(*learners[:20])
     site.wait_for("some work is done", site.certificates.records, LIMIT)
-    site.operate("drain", "--timeout", "50")
+    site.operate("drain", "--timeout", DRAIN_SECONDS, limit=float(DRAIN_SECONDS) + COMMAND_LIMIT)
     certificates = len(site.certificates.records())
     site.stop(*site.processes)
     # the new Redis: the pause went with the old one

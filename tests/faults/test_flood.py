@@ -13,7 +13,7 @@ from tests.faults.load import Load
 from tests.faults.site import UP_LIMIT, Site
 
 LEARNERS = int(os.environ.get("FAULT_LEARNERS") or 100)
-CLICKS = int(os.environ.get("FAULT_CLICKS") or 300)
+CLICKS = int(os.environ.get("FAULT_CLICKS") or 120)
 BOUND = 5_000
 REQUESTS_A_SECOND = 100
 

@@ -26,7 +26,7 @@ SETTINGS = {
 
 def check(site: Site, innocent: list[Learner], poisonous: list[Learner]) -> None:
     """Every innocent is completed and announced, every poisonous one on the failed topic, nobody else there."""
-    rows = site.tables.all_enrolments()
+    rows = site.tables.enrolments([*innocent, *poisonous])
     assert {rows[learner]["status"] for learner in innocent} == {2}
     assert {rows[learner]["status"] for learner in poisonous} == {1}
     announced = [record.event["edata"]["userIds"][0] for record in site.certificates.records()]
@@ -75,6 +75,7 @@ def test_a_request_that_kills_its_process_ends_alone(make_site: MakeSite, pool: 
     # two of its worker's processes went with it, in company and alone; the others were its own
     assert sum(site.restarts.values()) <= 2
     # and are counted by the workers that started them
+    site.wait_counted()
     assert measured(site, "requests_retried_total", reason="WORKER_LOST", spends="crash") == 2
     assert measured(site, "request_age_seconds_count", outcome="failed") == 1
 
@@ -120,7 +121,8 @@ def test_what_an_attempt_in_its_own_process_counts_and_times_arrives(
     site.wait_settled(LIMIT)
 
     # the worker that is left made no attempt itself
-    site.wait_for("its counts", lambda: measured(site, "success_events_count_total") == 1, LIMIT)
+    site.wait_counted(LIMIT)
+    assert measured(site, "success_events_count_total") == 1
     assert measured(site, "enrolment_complete_count_total") == 1
     assert measured(site, "cert_issue_events_count_total") == 1
     for stage in ("look", "relations", "aggregates", "debts", "enrolments", "announce", "settle"):

@@ -1,11 +1,13 @@
-"""Busy processes that are told to end, and killed before they have."""
+"""Busy processes that are told to end, killed before they have, or kept from it by a server that hangs."""
 
 from random import Random
 
 import pytest
 
+from devstack.stack import Stack
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
+from tests.faults.poisonous import innocents_and
 from tests.faults.site import Site
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
@@ -63,3 +65,20 @@ def test_busy_processes_that_end_in_order_repeat_nothing(make_site: MakeSite, se
     verdict.check()
     assert verdict.repeated == ()
     assert site.restarts.total() == 0
+
+
+def test_a_worker_ends_in_time_though_redis_hangs(make_site: MakeSite, stack: Stack) -> None:
+    site = make_site({"WORKER_SHUTDOWN_LIMIT": "3"}, workers=1)
+    (learner,), _ = innocents_and(site, [], innocents=1)
+    site.start().sync(learner)
+    redis = stack.server("redis")
+    site.dismiss(site.worker)
+    redis.stop()
+    try:
+        site.worker.ask_to_end()
+        assert site.worker.wait(30) == 0
+    finally:
+        redis.resume()
+    assert "did not end in time" in site.worker.output()
+    site.run(site.worker)
+    site.sync(learner)

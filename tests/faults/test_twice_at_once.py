@@ -56,6 +56,7 @@ def test_a_task_longer_than_the_visibility_timeout_is_done_once(
     verdict = load.verdict(site)
     verdict.check()
     assert verdict.repeated == ()
+    site.wait_counted()
     assert _settled(site) == requests
 
 
@@ -75,6 +76,9 @@ def test_a_message_that_comes_many_times_is_worked_on_once(make_site: MakeSite, 
     verdict = load.verdict(site)
     verdict.check()
     assert verdict.repeated == ()
+    site.wait_counted()
+    # the task's line comes last
+    site.wait_for("their lines", lambda: _attempted(site) >= len(load.learners), UP_LIMIT)
     # of the copies, each but one was found to be another's work
     assert _settled(site) == _attempted(site) == len(load.learners)
 

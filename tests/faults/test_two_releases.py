@@ -1,6 +1,7 @@
 """An older release beside this one, on the same topic, ledger and queue: rolled forth and back under load, with kills.
 
-The older release is a commit of this repository, so a checkout with its history is needed: without, it is skipped.
+The older release is a commit of this repository, so a checkout with its history is needed: a shallow one fails. Only
+an unpacked source tree, which has no history to fetch, is let off.
 """
 
 import io
@@ -26,7 +27,10 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The older release's code."""
     packed = subprocess.run(["git", "archive", OLDER], cwd=REPOSITORY, capture_output=True, timeout=60, check=False)
     if packed.returncode != 0:
-        pytest.skip(f"this checkout has no history with the commit {OLDER}: {packed.stderr.decode().strip()}")
+        why = f"no history with the commit {OLDER}: {packed.stderr.decode().strip()}"
+        if not (REPOSITORY / ".git").exists():
+            pytest.skip(f"this is no checkout, so it has {why}")
+        pytest.fail(f"this checkout has {why}\nNext step: git fetch --unshallow")
     folder = tmp_path_factory.mktemp("older")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(folder, filter="data")

@@ -107,8 +107,8 @@ def judge(
 
     """
     everyone = {it.learner: oracle.expect(it.case) for it in planned}
-    rows = site.tables.all_enrolments()
-    sightings.add({learner: row for learner, row in rows.items() if learner in everyone})
+    rows = site.tables.enrolments(everyone)
+    sightings.add(rows)
     certificates = _by_learner(site.certificates.records(), certificate_learner, everyone)
     audits = _by_learner(site.audits.records(), audit_learner, everyone)
     completing = {learner for learner, expected in everyone.items() if expected["events"]}
@@ -120,7 +120,8 @@ def judge(
         if found:
             lost.add(learner)
             differing.append(f"{learner}: {found}")
-    differing += _aggregate_differences(site.tables.all_completed_counts(), everyone)
+    counts = site.tables.counts_of({learner: expected["aggregates"] for learner, expected in everyone.items()})
+    differing += _aggregate_differences(counts, everyone)
 
     return Verdict(
         learners=len(everyone),

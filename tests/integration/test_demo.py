@@ -23,7 +23,7 @@ from demo.learners import LEARNERS, Enrolment
 from demo.requests import FORGETFUL_USER
 from demo.rows import Rows
 from devstack.cassandra import session
-from devstack.ports import HOST, free_port
+from devstack.ports import HOST, different_ports
 from devstack.stack import Stack
 from tests.support.waiting import wait_until
 
@@ -173,6 +173,7 @@ def test_an_interrupted_run_ends_what_it_started(stack: Stack, variables: dict[s
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
+    kafka_port, cassandra_port = different_ports(2)
     with socket.create_server((HOST, 0)) as taken:
         redis_port = taken.getsockname()[1]
         ended = demo(
@@ -180,8 +181,8 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
                 "PATH": os.environ["PATH"],
                 "DEVSTACK_DIR": str(tmp_path),
                 "DEVSTACK_REDIS_PORT": str(redis_port),
-                "DEVSTACK_KAFKA_PORT": str(free_port()),
-                "DEVSTACK_CASSANDRA_PORT": str(free_port()),
+                "DEVSTACK_KAFKA_PORT": str(kafka_port),
+                "DEVSTACK_CASSANDRA_PORT": str(cassandra_port),
             }
         )
     assert ended.returncode == 1

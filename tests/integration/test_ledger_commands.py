@@ -26,6 +26,13 @@ def installation(make_installation: MakeInstallation) -> Iterator[Installation]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def idle(make_installation: MakeInstallation) -> Iterator[Installation]:
+    """An installation of which nothing runs."""
+    with make_installation() as made:
+        yield made
+
+
 def _accept(installation: Installation, *learners: Learner) -> None:
     before = installation.open_count()
     installation.send(*learners)
@@ -112,12 +119,11 @@ def test_pauses_are_listed_and_end_one_by_one(make_installation: MakeInstallatio
         ["pending", "--state", "unheard of"],
     ],
 )
-def test_wrong_use_changes_nothing(make_installation: MakeInstallation, arguments: list[str]) -> None:
-    with make_installation() as installation:
-        ended = installation.run_command(*arguments)
-        assert ended.returncode == 2
-        assert "Traceback" not in ended.stderr
-        assert installation.operate("pause", "--list") == "nothing is paused\n"
+def test_wrong_use_changes_nothing(idle: Installation, arguments: list[str]) -> None:
+    ended = idle.run_command(*arguments)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert idle.operate("pause", "--list") == "nothing is paused\n"
 
 
 def test_a_learner_is_forgotten_only_when_it_is_confirmed(installation: Installation) -> None:

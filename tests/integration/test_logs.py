@@ -1,9 +1,8 @@
 """What bridge and workers log: every line in one form, each request's end, and no learner (docs/metrics.md)."""
 
 import json
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +19,9 @@ from tests.support.kafka_proxy import KafkaProxy
 from tests.support.processes import Process
 from tests.support.redis_proxy import RedisProxy
 from tests.support.relations import course_of_units
+from tests.support.relay import Relay
 from tests.support.tables import Learner
+from tests.support.waiting import wait_until
 
 FAST = {
     "LOG_FORMAT": "json",
@@ -30,8 +31,8 @@ FAST = {
     "RETRY_BACKOFF_FIRST": "0.2",
 }
 
-#: Long enough for everybody to notice, in seconds.
-OUTAGE = 6.0
+#: How often a server that is away is looked for before what was said of it is held against the product.
+TRIES = 10
 
 
 def started(installation: Installation) -> Installation:
@@ -50,6 +51,11 @@ def lines(process: Process) -> list[dict[str, Any]]:
         datetime.fromisoformat(record["timestamp"])
         records.append(record)
     return records
+
+
+def says(process: Process, text: str) -> bool:
+    """Whether this stands on standard error, whose last line may be half written."""
+    return any(text in line for line in process.error_lines())
 
 
 def ends(process: Process, *learners: Learner, ids: str = "hashed") -> list[dict[str, Any]]:
@@ -96,11 +102,20 @@ def test_every_line_is_json_and_names_no_learner_through_a_load_and_outages(
         given_up = prepare(installation, broken, 2, {"a": 2})
         installation.send_records([(b"key", b"no JSON"), (None, encoded({"edata": {"action": "other"}}))])
         installation.sync(*completed[:10], *begun, *given_up)
+        noticed: dict[Relay[Any], Callable[[], bool]] = {
+            redis: lambda: (
+                redis.turned_away >= TRIES
+                and says(installation.bridge, '"event": "paused')
+                and says(installation.worker, '"logger": "celery')
+            ),
+            cassandra: lambda: any(waits >= 1 for _, waits in installation.spent()),
+            kafka: lambda: kafka.turned_away >= TRIES,
+        }
         for proxy, more in ((redis, completed[10:15]), (cassandra, completed[15:20]), (kafka, completed[20:25])):
             proxy.cut()
             if proxy is not kafka:
                 installation.send(*more)
-            time.sleep(OUTAGE)
+            wait_until("everybody has noticed", noticed[proxy])
             proxy.is_cut = False
             if proxy is kafka:
                 installation.send(*more)
@@ -131,7 +146,7 @@ def test_every_line_is_json_and_names_no_learner_through_a_load_and_outages(
         # where each request has its line, a task has none
         done = {it["task"] for it in ends(installation.worker, *completed[:10])}
         assert not [it for it in told if it["event"] == "a task ended" and it["task"] in done]
-        # six seconds without Redis: Celery tries again and again, and is heard seldom
+        # while Redis was away Celery tried again and again, and was heard seldom
         repeated = Counter(it["event"][:30] for it in told if it["logger"].startswith("celery"))
         assert max(repeated.values()) <= 3
         bridge = [it["event"] for it in lines(installation.bridge)]

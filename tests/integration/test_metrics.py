@@ -57,7 +57,8 @@ def search() -> Iterator[SearchService]:
 
 
 def _counted(installation: Installation) -> Counter[str]:
-    """Add up both processes' counters, once each of them answers."""
+    """Add up both processes' counters, once each of them answers and has counted all that is settled."""
+    installation.wait_counted()
     total: Counter[str] = Counter()
     for process in ("bridge", "worker"):
 
@@ -125,8 +126,8 @@ def test_a_completion_is_counted(installation: Installation) -> None:
     }
 
 
-def test_every_click_is_counted_once_as_a_success(installation: Installation) -> None:
-    learner = _prepare(installation, {"a": 2, "b": 1})
+def test_repeats_of_one_request_are_all_counted(installation: Installation) -> None:
+    learner = _prepare(installation, {"a": 2, "b": 2})
     before = _counted(installation)
 
     installation.sync(*[learner] * 30)
@@ -134,6 +135,8 @@ def test_every_click_is_counted_once_as_a_success(installation: Installation) ->
     counted = _difference(before, _counted(installation))
     assert counted["total_events_count"] == 30
     assert counted["success_events_count"] == 30
+    assert counted["enrolment_complete_count"] == 1
+    assert counted["cert_issue_events_count"] == 1
 
 
 def test_an_enrolment_that_is_left_alone_is_counted(installation: Installation) -> None:
@@ -203,10 +206,15 @@ def test_stages_and_ages_are_measured(installation: Installation) -> None:
     began = time.time()
     # all in one task, and so in one attempt
     installation.sync(*[learner] * 10)
+    installation.wait_counted()
 
     grown = {it for it, count in stages("worker").items() if count > worker_before[it]}
     assert grown == {"claim", "look", "relations", "aggregates", "debts", "enrolments", "announce", "settle"}
-    assert all(count > bridge_before[it] for it, count in stages("bridge").items())
+    # a commit can be seen before it is timed
+    wait_until(
+        "the bridge has timed all its stages",
+        lambda: all(count > bridge_before[it] for it, count in stages("bridge").items()),
+    )
     # clicks that joined the first end with it
     attempts = ages("count") - aged
     assert 1 <= attempts < 10
@@ -230,6 +238,7 @@ def test_a_search_is_a_stage_and_a_retry_is_counted(installation: Installation) 
 
     before = seen()
     installation.sync(learner)
+    installation.wait_counted()
 
     # two attempts, of which the second is the last
     searched, retried, failed = (after - earlier for after, earlier in zip(seen(), before, strict=True))
@@ -247,8 +256,8 @@ def test_gauges_show_what_is_the_case(installation: Installation) -> None:
     wait_until(
         "a round went well since", lambda: installation.measured("bridge", "last_progress_timestamp_seconds") > before
     )
+    installation.wait_counted()
     assert before <= installation.measured("worker", "last_progress_timestamp_seconds") <= time.time()
-    assert installation.measured("worker", "attempts_running") == 0
     wait_until("the queue's length is known", lambda: installation.measured("bridge", "queue_length") == 0)
     assert installation.measured("bridge", "oldest_open_seconds") == 0
     assert installation.measured("bridge", "failures_held") == 0
@@ -290,6 +299,7 @@ def test_a_pool_s_endpoint_adds_up_what_its_processes_count(make_installation: M
         installation.tables.add_enrolments(learners)
         installation.start()
         installation.sync(*learners)
+        installation.wait_counted()
 
         def told() -> tuple[float, ...]:
             measured = installation.measured
@@ -330,15 +340,3 @@ def test_a_pool_s_endpoint_adds_up_what_its_processes_count(make_installation: M
 def _pool_folder(process: psutil.Process) -> str:
     """Find the folder of a pool's metrics by a file that one of its processes maps."""
     return next(str(Path(it.path).parent) for it in process.memory_maps() if Path(it.path).name.startswith("counter_"))
-
-
-def test_repeats_of_one_request_are_all_counted(installation: Installation) -> None:
-    learner = _prepare(installation, {"a": 2, "b": 2})
-    before = _counted(installation)
-
-    installation.sync(*[learner] * 30)
-
-    difference = _difference(before, _counted(installation))
-    assert difference["total_events_count"] == 30
-    assert difference["enrolment_complete_count"] == 1
-    assert difference["cert_issue_events_count"] == 1

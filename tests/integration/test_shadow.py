@@ -146,6 +146,7 @@ def test_differences_of_each_kind_are_found_exactly_and_nothing_is_written(shado
     }
     learners = [learner for learner, _ in planted.values()]
     shadow.operate("shadow", "--clear")
+    shadow.wait_counted()
     compared_before = shadow.metrics("worker")["shadow_compared_count_total"]
     missing = planted["missing"][0]
     shadow.relations.remove(missing.course, missing.course, "leafnodes")
@@ -175,6 +176,7 @@ def test_differences_of_each_kind_are_found_exactly_and_nothing_is_written(shado
     # nothing was written, nothing was sent
     assert {learner: _rows(shadow, learner) for learner in learners} == rows
     assert _topic_ends(shadow) == ends
+    shadow.wait_counted()
     worker = shadow.metrics("worker")
     assert worker["db_update_count_total"] == 0
     assert worker["shadow_compared_count_total"] == compared_before + 12
@@ -291,5 +293,6 @@ def test_a_live_installation_beside_it_agrees_and_is_undisturbed(pair: tuple[Ins
     assert live.announced(halfway).certificates == live.announced(completed).certificates == []
     assert {learner: _rows(live, learner) for learner in rows} == rows
     assert _topic_ends(live) == ends
+    live.wait_counted()
     assert live.metrics("worker")["success_events_count_total"] == 4
     assert live.metrics("worker")["shadow_compared_count_total"] == 0

@@ -9,6 +9,7 @@ begins while it is paused, no click waits in a bulk run's lane, and in the end n
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from devstack.ports import Ports
 from ledger.connection import LedgerConfig, LedgerConnection
 from ledger.entries import Claim, FailureStatus, RetryLater, Settlement, Spends, Ticket
 from ledger.ledger import Ledger
@@ -23,6 +25,8 @@ from ledger.operations import Operations
 from ledger.pauses import DRAIN, EVERYTHING, batch_scope, course_scope
 from reconciliation.model import Completion, Debt, DebtStatus, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
 
+#: Nobody else's: all its keys are looked through after every step.
+DATABASE = 9
 LEASE = 60
 BOUND = 12
 BESIDE = 6
@@ -84,14 +88,16 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         self.ledger = Ledger(config, lambda: self.world.now_ms)
         self.operations = Operations(LedgerConnection(config, lambda: self.world.now_ms))
+        # looked through after every step: a client of its own for each look would take longer than the steps
+        self.redis: Any = redis.Redis.from_url(self.url, decode_responses=True)
 
     def teardown(self) -> None:
         try:
             self.settle_everything()
         finally:
-            with redis.Redis.from_url(self.url) as client:
-                for key in client.scan_iter(f"{self.ledger._prefix}*", count=1000):
-                    client.delete(key)
+            for key in self.redis.scan_iter(f"{self.ledger._prefix}*", count=1000):
+                self.redis.delete(key)
+            self.redis.close()
             self.ledger.close()
             self.operations.close()
 
@@ -122,9 +128,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if attempt.claim.request.enrolment == learner:
                 # whoever is at it has lost its claim
                 attempt.leased_until = self.world.now_ms
-        with redis.Redis.from_url(self.url) as client:
-            for name in ("waiting", "running"):
-                assert not [it for it in client.hkeys(self.ledger._prefix + name) if learner.user_id.encode() in it]
+        for name in ("waiting", "running"):
+            assert not [it for it in self.redis.hkeys(self.ledger._prefix + name) if learner.user_id in it]
 
     # what bridges do
 
@@ -305,36 +310,35 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_lists_agree(self) -> None:
         prefix = self.ledger._prefix
-        with redis.Redis.from_url(self.url, decode_responses=True) as client:
-            ids = [key.removeprefix(f"{prefix}entry:") for key in client.scan_iter(f"{prefix}entry:*", count=1000)]
-            with client.pipeline(transaction=False) as together:
-                for entry_id in ids:
-                    together.hgetall(f"{prefix}entry:{entry_id}")
-                    together.lrange(f"{prefix}also:{entry_id}", 0, -1)
-                answers = together.execute()
-            entries = dict(zip(ids, answers[::2], strict=True))
-            joined = dict(zip(ids, answers[1::2], strict=True))
-            # each waits for its time or for the end of a pause, and stands in one place
-            places = client.zrange(f"{prefix}due", 0, -1)
-            for key in client.scan_iter(f"{prefix}shelf:*", count=1000):
-                shelved = client.zrange(key, 0, -1)
-                assert {entries[entry_id]["shelf"] for entry_id in shelved} == {key.removeprefix(f"{prefix}shelf:")}
-                places += shelved
-            assert sorted(places) == sorted(entries)
-            ages = client.zrange(f"{prefix}ages", 0, -1, withscores=True)
-            assert dict(ages) == {entry_id: float(entry["accepted"]) for entry_id, entry in entries.items()}
-            parked: dict[str, int] = {}
-            for entry_id, entry in entries.items():
-                opens = [entry["open"], *joined[entry_id][::2]]
-                clicks = opens.count(f"{prefix}open:{CLICKS}:0")
-                assert not (clicks and "lane" in entry), "no click waits in a run's lane"
-                if clicks < len(opens):
-                    assert entry["repairing"] == "1"
-                if "parked" in entry:
-                    parked[entry["parked"]] = parked.get(entry["parked"], 0) + clicks
-            found = {what: int(offsets) for what, offsets in client.hgetall(f"{prefix}parked").items()}
-            # of what has no click it does not matter whether it stands there
-            assert +Counter(found) == +Counter(parked)
+        ids = [key.removeprefix(f"{prefix}entry:") for key in self.redis.scan_iter(f"{prefix}entry:*", count=1000)]
+        with self.redis.pipeline(transaction=False) as together:
+            for entry_id in ids:
+                together.hgetall(f"{prefix}entry:{entry_id}")
+                together.lrange(f"{prefix}also:{entry_id}", 0, -1)
+            answers = together.execute()
+        entries = dict(zip(ids, answers[::2], strict=True))
+        joined = dict(zip(ids, answers[1::2], strict=True))
+        # each waits for its time or for the end of a pause, and stands in one place
+        places = self.redis.zrange(f"{prefix}due", 0, -1)
+        for key in self.redis.scan_iter(f"{prefix}shelf:*", count=1000):
+            shelved = self.redis.zrange(key, 0, -1)
+            assert {entries[entry_id]["shelf"] for entry_id in shelved} == {key.removeprefix(f"{prefix}shelf:")}
+            places += shelved
+        assert sorted(places) == sorted(entries)
+        ages = self.redis.zrange(f"{prefix}ages", 0, -1, withscores=True)
+        assert dict(ages) == {entry_id: float(entry["accepted"]) for entry_id, entry in entries.items()}
+        parked: dict[str, int] = {}
+        for entry_id, entry in entries.items():
+            opens = [entry["open"], *joined[entry_id][::2]]
+            clicks = opens.count(f"{prefix}open:{CLICKS}:0")
+            assert not (clicks and "lane" in entry), "no click waits in a run's lane"
+            if clicks < len(opens):
+                assert entry["repairing"] == "1"
+            if "parked" in entry:
+                parked[entry["parked"]] = parked.get(entry["parked"], 0) + clicks
+        found = {what: int(offsets) for what, offsets in self.redis.hgetall(f"{prefix}parked").items()}
+        # of what has no click it does not matter whether it stands there
+        assert +Counter(found) == +Counter(parked)
         assert self.ledger.oldest_open_ms() == min((int(entry["accepted"]) for entry in entries.values()), default=None)
         if not parked:
             assert self.ledger.occupancy().counted == sum(topic == CLICKS for topic, _ in self.world.open)
@@ -392,8 +396,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert accepted <= attempt.began
 
     def is_gone(self, topic: str, offset: int) -> bool:
-        with redis.Redis.from_url(self.url) as client:
-            return client.zscore(f"{self.ledger._prefix}open:{topic}:0", offset) is None
+        return self.redis.zscore(f"{self.ledger._prefix}open:{topic}:0", offset) is None
 
     def settle_everything(self) -> None:
         """Give the system time and working processes: everything must come to its end."""
@@ -412,16 +415,13 @@ class LedgerMachine(RuleBasedStateMachine):
             for attempt in list(self.world.attempts):
                 self.end(attempt)
         assert not self.world.open
-        with redis.Redis.from_url(self.url) as client:
-            left = {
-                key.decode().removeprefix(self.ledger._prefix) for key in client.scan_iter(f"{self.ledger._prefix}*")
-            }
+        left = {key.removeprefix(self.ledger._prefix) for key in self.redis.scan_iter(f"{self.ledger._prefix}*")}
         assert {key for key in left if not key.startswith(("paid:", "bulk:run:"))} <= {"count", "breaker", "swept"}
 
 
 @pytest.mark.parametrize("examples", [150])
-def test_nothing_is_lost_in_any_order(redis_url: str, examples: int) -> None:
-    machine = type("Machine", (LedgerMachine,), {"url": redis_url})
+def test_nothing_is_lost_in_any_order(ports: Ports, examples: int) -> None:
+    machine = type("Machine", (LedgerMachine,), {"url": ports.redis_url(DATABASE)})
     run_state_machine_as_test(
         machine,
         settings=settings(

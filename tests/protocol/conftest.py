@@ -13,6 +13,7 @@ from devstack.ports import Ports
 from devstack.server import Place
 from devstack.stack import Stack, packages_cache
 from tests.conftest import (  # noqa: F401 - the fixtures among them are registered here
+    is_kept,
     keyspace,
     keyspace_other_layout,
     make_environment,
@@ -39,9 +40,23 @@ _AWAY = 600
 
 
 @pytest.fixture(scope="session")
-def ports(stack: Stack) -> Iterator[Ports]:
-    """Where the tests' Kafka and Redis listen, and a Cassandra that refuses older versions of the protocol."""
+def strict_cassandra(stack: Stack) -> Iterator[CassandraServer]:
+    """A running Cassandra that refuses older versions of the protocol."""
     moved = replace(stack.ports, cassandra=stack.ports.cassandra + _AWAY)
     place = Place(ROOT / f".devstack-test-cassandra-protocol-{moved.cassandra}", packages_cache(), moved)
-    with running(CassandraServer(place, version=cassandra_version(), newest_protocol_alone=True)):
-        yield moved
+    with running(CassandraServer(place, version=cassandra_version(), newest_protocol_alone=True)) as server:
+        yield server
+
+
+@pytest.fixture(scope="package", autouse=True)
+def ended_with_the_folder(strict_cassandra: CassandraServer) -> Iterator[None]:
+    """Ends it before the session's end, as in tests/versions."""
+    yield
+    if not is_kept():
+        strict_cassandra.end()
+
+
+@pytest.fixture(scope="session")
+def ports(stack: Stack, strict_cassandra: CassandraServer) -> Ports:
+    """Where the tests' Kafka and Redis listen, and that Cassandra."""
+    return replace(stack.ports, cassandra=strict_cassandra.port)

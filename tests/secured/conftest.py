@@ -1,4 +1,7 @@
-"""Servers that ask for users and speak TLS, beside the tests' own; KEEP_STACK=1 leaves them running too."""
+"""Servers that ask for users and speak TLS, beside the tests' own, until the folder's last test has ended.
+
+KEEP_STACK=1 leaves them running.
+"""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -76,7 +79,7 @@ class Secured:
 Install = Callable[[Mapping[str, str]], Installation]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def secured() -> Iterator[Secured]:
     """The servers, with all that is needed to reach them."""
     usual = ports_of_this_run()
@@ -112,7 +115,7 @@ def secured() -> Iterator[Secured]:
                 folder.rmdir()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def secured_keyspace(secured: Secured) -> str:
     """A keyspace of the secured Cassandra with all tables."""
     name = f"test_{uuid.uuid4().hex[:12]}"

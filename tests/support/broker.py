@@ -52,12 +52,13 @@ def channel(url: str) -> Iterator[Any]:
 
 
 def remove_queues(settings: Mapping[str, str], group_id: str) -> None:
-    """Take an environment's queue and exchanges out of RabbitMQ; of Redis nothing needs to be."""
+    """Take an environment's queues and exchanges out of RabbitMQ; of Redis nothing needs to be."""
     url = settings.get("CELERY_BROKER_URL", "")
     if url.startswith("amqp://guest:guest@"):
         with channel(url) as ours:
-            ours.queue_delete(group_id)
-            for name in (group_id, f"{group_id}.control.pidbox", f"reply.{group_id}.control.pidbox",
+            for name in (group_id, f"{group_id}-bulk"):
+                ours.queue_delete(name)
+            for name in (group_id, f"{group_id}-bulk", f"{group_id}.control.pidbox", f"reply.{group_id}.control.pidbox",
                          f"{group_id}.events"):  # fmt: skip
                 ours.exchange_delete(name)
 

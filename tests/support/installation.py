@@ -15,7 +15,7 @@ from typing import Any, Self
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from devstack.ports import HOST, Ports, free_port
+from devstack.ports import HOST, Ports, different_ports, free_port
 from devstack.security import Security
 from devstack.topics import topic_names
 from reconciliation.model import Origin
@@ -29,6 +29,9 @@ from tests.support.tables import Learner, Tables
 from tests.support.waiting import USUAL_LIMIT, wait_until
 
 Ended = subprocess.CompletedProcess[str]
+
+#: How long a command of the operators may take, its start included, in seconds; one that is told to wait takes longer.
+COMMAND_LIMIT = 60.0
 
 _METRICS_PREFIX = "enrolment_reconciliation_"
 
@@ -85,7 +88,7 @@ class Installation:
         self.keyspace = keyspace
         is_shadow = (settings or {}).get("SHADOW_ENABLED") == "true"
         self.group_id = f"{environment}-enrolment-reconciliation-group{'-shadow' if is_shadow else ''}"
-        self.metrics_ports = {"bridge": free_port(), "worker": free_port()}
+        self.metrics_ports = dict(zip(("bridge", "worker"), different_ports(2), strict=True))
         own = {
             "ENV": environment,
             "KAFKA_BROKER_SERVERS": ports.bootstrap,
@@ -207,6 +210,23 @@ class Installation:
         )
         assert self.leftovers() == []
 
+    def wait_counted(self, limit: float = USUAL_LIMIT) -> None:
+        """Wait until the workers that run have counted all that they settled.
+
+        The ledger is empty a moment before: an attempt counts what became of its requests after they are settled, and
+        has them in hand until then. A scrape reads one metric after the other, so look only after this.
+        """
+
+        def are_counted() -> bool:
+            self.watch()
+            try:
+                return not any(self.measured(it.name, "attempts_running") for it in self.workers if it.is_running)
+            except OSError:
+                # one that was just started
+                return False
+
+        wait_until("everything is counted", are_counted, limit)
+
     def wait_accepted(self, limit: float = USUAL_LIMIT) -> None:
         """Wait until everything on the input topic is committed, settled or not."""
         wait_until(
@@ -229,8 +249,7 @@ class Installation:
 
     def spent(self) -> list[tuple[int, int]]:
         """Of each open entry of the ledger, how many attempts and how many waits it has behind it."""
-        keys = list(self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
-        found = [self.redis.hmget(key, "attempts", "waits") for key in keys]
+        found = self._entries("attempts", "waits")
         return [(int(attempts), int(waits)) for attempts, waits in found if attempts is not None and waits is not None]
 
     def owe(self, sent: Sent, completed_on_ms: int) -> None:
@@ -241,17 +260,19 @@ class Installation:
         """The id that the request at this place has."""
         return request_id(Origin(self.input_topic, sent.partition, sent.offset, sent.timestamp_ms))
 
-    def operate(self, *arguments: str) -> str:
+    def operate(self, *arguments: str, limit: float = COMMAND_LIMIT) -> str:
         """Run the operators' command line with these arguments; gives what it printed, insists on exit code 0."""
-        ended = self.run_command(*arguments)
+        ended = self.run_command(*arguments, limit=limit)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
-    def run_command(self, *arguments: str, settings: Mapping[str, str] | None = None) -> Ended:
-        """Run the operators' command line with more settings, however it ends."""
+    def run_command(
+        self, *arguments: str, settings: Mapping[str, str] | None = None, limit: float = COMMAND_LIMIT
+    ) -> Ended:
+        """Run the operators' command line with more settings, however it ends within `limit` seconds."""
         command = [str(Path(sys.executable).with_name("enrolment-reconciliation")), *arguments]
         environment = {**self.settings, **(settings or {})}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
 
     def claimed_count(self) -> int:
         """How many entries of the ledger an attempt holds."""
@@ -259,9 +280,7 @@ class Installation:
 
     def entry_fields(self, name: str) -> list[str | None]:
         """Of each open entry of the ledger what this field holds, None where it isn't set."""
-        keys = list(self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000))
-        values = [self.redis.hget(key, name) for key in keys]
-        return [value.decode() if isinstance(value, bytes) else None for value in values]
+        return [value.decode() if value is not None else None for (value,) in self._entries(name)]
 
     def leftovers(self) -> list[str]:
         """Keys of the ledger that belong to requests; none may be left when all are settled."""
@@ -286,22 +305,24 @@ class Installation:
 
     def metrics(self, process: str) -> dict[str, float]:
         """Scrape a process by its name, "bridge" or "worker-2"; gives our counters and gauges, without our prefix."""
-        return {name: value for name, _, value in self._samples(process)}
+        return {name: value for name, _, value in self._samples(process, _METRICS_PREFIX)}
 
     def measured(self, process: str, metric: str, **labels: str) -> float:
         """Scrape a process as `metrics` does; gives the sum of a metric's samples that have these labels."""
         wanted = set(labels.items())
-        return sum(value for name, found, value in self._samples(process) if name == metric and wanted <= found.items())
+        samples = self._samples(process, _METRICS_PREFIX + metric)
+        return sum(value for name, found, value in samples if name == metric and wanted <= found.items())
 
-    def _samples(self, process: str) -> list[tuple[str, dict[str, str], float]]:
+    def _samples(self, process: str, prefix: str) -> list[tuple[str, dict[str, str], float]]:
         address = f"http://{HOST}:{self.metrics_ports[process]}/metrics"
         with urllib.request.urlopen(address, timeout=10) as answer:
-            text = answer.read().decode()
+            lines = answer.read().decode().splitlines()
+        # the parser is slow, and this is asked again and again
+        text = "\n".join(line for line in lines if line.startswith(prefix))
         return [
             (sample.name.removeprefix(_METRICS_PREFIX), sample.labels, sample.value)
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.name.startswith(_METRICS_PREFIX)
         ]
 
     def health(self, process: str, path: str) -> tuple[int, dict[str, Any]]:
@@ -322,6 +343,14 @@ class Installation:
     @property
     def _ledger_prefix(self) -> str:
         return f"enrolment-reconciliation:{{{self.group_id}}}:"
+
+    def _entries(self, *names: str) -> list[list[bytes | None]]:
+        """Read these fields of each open entry of the ledger."""
+        with self.redis.pipeline(transaction=False) as together:
+            for key in self.redis.scan_iter(self._ledger_prefix + "entry:*", count=1000):
+                together.hmget(key, *names)
+            found: list[list[bytes | None]] = together.execute()
+        return found
 
     def _connect_kafka(self) -> None:
         bootstrap = self.ports.bootstrap

@@ -1,6 +1,8 @@
 """Starts the bridge and workers as their users do, and ends them by their process ids."""
 
+import codecs
 import contextlib
+import io
 import os
 import re
 import signal
@@ -21,6 +23,34 @@ WORKER = (str(Path(sys.executable).parent / "celery"), "-A", "worker", "worker")
 GRACE_SECONDS = 120.0
 
 _SHOWN_CHARACTERS = 6_000
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOUR_BEGINS = re.compile(r"\x1b(\[[0-9;]*)?$")
+
+
+class Output:
+    """What is written to a log, colours taken out. Only what is new is read: it is looked at again and again."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._size = 0
+        self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+        self._text = ""
+        # the beginning of a colour whose end is not written yet
+        self._rest = ""
+
+    def read(self) -> str:
+        """Give everything that was written so far."""
+        if not self._log.exists() or self._log.stat().st_size <= self._size:
+            return self._text
+        with self._log.open("rb") as file:
+            file.seek(self._size)
+            new = file.read()
+        self._size += len(new)
+        text = self._rest + self._decoder.decode(new)
+        begun = _COLOUR_BEGINS.search(text)
+        self._rest = begun.group() if begun else ""
+        self._text += _COLOUR.sub("", text.removesuffix(self._rest))
+        return self._text
 
 
 class Process:
@@ -36,6 +66,7 @@ class Process:
         self._running: subprocess.Popen[bytes] | None = None
         self._may_end = False
         self._errors: Path | None = None
+        self._output = Output(log)
 
     @property
     def pid(self) -> int:
@@ -151,9 +182,7 @@ class Process:
 
     def output(self) -> str:
         """Everything that the process has written, colours taken out."""
-        if not self.log.exists():
-            return ""
-        return re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(encoding="utf-8", errors="replace"))
+        return self._output.read()
 
     def told(self) -> str:
         """The end of the output under a heading, for a failing test."""

@@ -93,6 +93,21 @@ def keep_answer(fault: Fault[R], request: R, go_on: Callable[[], object]) -> Non
     fault.note(request, go_on if fault.treatment is Treatment.HOLD_ANSWER else None)
 
 
+class Count(Generic[R]):
+    """How many requests that match have come by; see `Relay.count`."""
+
+    def __init__(self, matches: Callable[[R], bool]) -> None:
+        self.count = 0
+        self._matches = matches
+        self._lock = threading.Lock()
+
+    def note(self, request: R) -> None:
+        """Count the request if it matches."""
+        if self._matches(request):
+            with self._lock:
+                self.count += 1
+
+
 class Link:
     """One client's connection and the one to the server that belongs to it.
 
@@ -134,14 +149,17 @@ class Relay(ABC, Generic[R]):
     Args:
         server_port: where the real server listens on 127.0.0.1.
 
-    While `is_cut` is set, every connection is closed, those that are open by `cut`.
+    While `is_cut` is set, every connection is closed, those that are open by `cut`; `turned_away` counts those that
+    come meanwhile, and while the server is away.
 
     """
 
     def __init__(self, server_port: int) -> None:
         self.is_cut = False
+        self.turned_away = 0
         self._server_port = server_port
         self._faults: list[Fault[R]] = []
+        self._counts: list[Count[R]] = []
         self._listener = socket.create_server((HOST, 0))
         self._listener.settimeout(_ACCEPT_SECONDS)
         self._closed = threading.Event()
@@ -179,8 +197,16 @@ class Relay(ABC, Generic[R]):
         self._faults = [*self._faults, made]
         return made
 
+    def count(self, matches: Callable[[R], bool]) -> "Count[R]":
+        """Count the requests that match from now on, and pass them on."""
+        made = Count(matches)
+        self._counts = [*self._counts, made]
+        return made
+
     def fault_for(self, request: R) -> Fault[R] | None:
-        """Find the trouble that this request meets; of several the one that began first."""
+        """Find the trouble that this request meets, of several the one that began first; called once for each."""
+        for count in self._counts:
+            count.note(request)
         return next((fault for fault in self._faults if fault.takes(request)), None)
 
     def forget_faults(self) -> None:
@@ -213,6 +239,7 @@ class Relay(ABC, Generic[R]):
                 # the server is away, which the client notices just so
                 server = None
             if server is None:
+                self.turned_away += 1
                 client.close()
                 continue
             link = Link(client, server)

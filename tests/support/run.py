@@ -16,7 +16,7 @@ _DEFAULT_RABBITMQ_PORT = 28672
 
 def ports_of_this_run() -> Ports:
     """Where this run's servers listen."""
-    process = _process_number()
+    process = process_number()
     return Ports(
         kafka=int(os.environ.get("TEST_KAFKA_PORT") or _DEFAULT_PORTS.kafka) + process,
         cassandra=int(os.environ.get("TEST_CASSANDRA_PORT") or _DEFAULT_PORTS.cassandra) + process,
@@ -38,7 +38,7 @@ def rabbitmq_port() -> int | None:
     """Where this run's RabbitMQ listens, None where there is none."""
     if not is_rabbitmq():
         return None
-    return int(os.environ.get("TEST_RABBITMQ_PORT") or _DEFAULT_RABBITMQ_PORT) + _process_number()
+    return int(os.environ.get("TEST_RABBITMQ_PORT") or _DEFAULT_RABBITMQ_PORT) + process_number()
 
 
 def stack_of_this_run() -> Stack:
@@ -49,6 +49,12 @@ def stack_of_this_run() -> Stack:
     return Stack(ROOT / f".devstack-test{moved}", ports, rabbitmq_port=rabbitmq, cassandra=cassandra_version())
 
 
-def _process_number() -> int:
-    # pytest-xdist calls its processes gw0, gw1, …
+def process_number() -> int:
+    """Which of the processes that share the run this is, from 0."""
+    # pytest-xdist calls them gw0, gw1, …
     return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+def process_count() -> int:
+    """How many processes share the run's files."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

@@ -10,13 +10,15 @@ from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.policies import ConstantReconnectionPolicy, WhiteListRoundRobinPolicy
-from cassandra.query import dict_factory
+from cassandra.query import ValueSequence, dict_factory
 
 from devstack.security import Security
 from tests.support.waiting import wait_until
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT_SECONDS = 30.0
+#: Of how many users enrolments are asked for at once.
+_AT_ONCE = 100
 
 Row = dict[str, Any]
 
@@ -69,6 +71,9 @@ class Tables:
             protocol_version=5,
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
+            # the other tests' keyspaces are many, and of no use here
+            schema_metadata_enabled=False,
+            token_metadata_enabled=False,
             **secured,
         )
         self._session = self._cluster.connect(keyspace)
@@ -180,6 +185,36 @@ class Tables:
     def completed_counts(self, learner: Learner) -> dict[str, float]:
         """Return completedCount of every aggregate row of a learner's batch, by activity id."""
         return {activity: row["aggregates"]["completedCount"] for activity, row in self.aggregates(learner).items()}
+
+    def enrolments(self, learners: Iterable[Learner]) -> dict[Learner, Row]:
+        """Return these learners' enrolments, where there are rows."""
+        wanted = set(learners)
+        users = sorted({learner.user for learner in wanted})
+        found = {}
+        for at in range(0, len(users), _AT_ONCE):
+            some = ValueSequence(users[at : at + _AT_ONCE])
+            for row in self._read("SELECT * FROM user_enrolments WHERE userid IN %s", (some,)):
+                learner = Learner(row["userid"], row["courseid"], row["batchid"])
+                if learner in wanted:
+                    found[learner] = row
+        return found
+
+    def counts_of(self, activities: Mapping[Learner, Iterable[str]]) -> dict[tuple[str, str, str], float]:
+        """Return completedCount of each learner's aggregate rows of these activities, where there are rows.
+
+        By (activity id, user, batch).
+        """
+        prepared = self._session.prepare(
+            "SELECT activity_id, user_id, context_id, aggregates FROM user_activity_agg WHERE activity_type = 'Course'"
+            " AND activity_id IN ? AND user_id = ? AND context_id = ?"
+        )
+        values = [(list(ids), learner.user, f"cb:{learner.batch}") for learner, ids in activities.items() if ids]
+        answers = execute_concurrent_with_args(self._session, prepared, values, concurrency=50)
+        return {
+            _aggregate_key(row): row["aggregates"]["completedCount"]
+            for answer in answers
+            for row in answer.result_or_exc
+        }
 
     def all_enrolments(self) -> dict[Learner, Row]:
         """Return every enrolment of the keyspace."""

@@ -1,4 +1,6 @@
-"""A Cassandra of the other version beside the tests' own servers; KEEP_STACK=1 leaves it running too.
+"""A Cassandra of the other version beside the tests' own servers, until the folder's last test has ended.
+
+KEEP_STACK=1 leaves it running.
 
 The fixtures that lead to Cassandra are registered here anew, so that these tests have those of this folder: pytest
 keeps a session's fixture by where it is registered.
@@ -51,16 +53,16 @@ def other_version() -> str:
 
 
 @pytest.fixture(scope="session")
-def ports(stack: Stack, other_version: str) -> Iterator[Ports]:
-    """Where the tests' Kafka and Redis listen, and a Cassandra of the other version."""
+def other_cassandra(stack: Stack, other_version: str) -> Iterator[CassandraServer]:
+    """A running Cassandra of the other version."""
     moved = replace(stack.ports, cassandra=stack.ports.cassandra + _AWAY)
     folder = ROOT / f".devstack-test-cassandra-{other_version}-{moved.cassandra}"
-    with running(CassandraServer(Place(folder, packages_cache(), moved), version=other_version)):
-        yield moved
+    with running(CassandraServer(Place(folder, packages_cache(), moved), version=other_version)) as server:
+        yield server
 
 
 @contextmanager
-def running(server: CassandraServer) -> Iterator[None]:
+def running(server: CassandraServer) -> Iterator[CassandraServer]:
     """Have a server with a folder of its own run within the block, and longer with KEEP_STACK=1."""
     folder = server.place.directory
     with ours_alone(ROOT / ".cache" / f"{folder.name}.lock"):
@@ -73,8 +75,22 @@ def running(server: CassandraServer) -> Iterator[None]:
             server.end()
             server.start()
         try:
-            yield
+            yield server
         finally:
             if not is_kept():
                 server.end()
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def ended_with_the_folder(other_cassandra: CassandraServer) -> Iterator[None]:
+    """Ends it before the session's end: the fixtures that lead to it are the session's, as elsewhere."""
+    yield
+    if not is_kept():
+        other_cassandra.end()
+
+
+@pytest.fixture(scope="session")
+def ports(stack: Stack, other_cassandra: CassandraServer) -> Ports:
+    """Where the tests' Kafka and Redis listen, and a Cassandra of the other version."""
+    return replace(stack.ports, cassandra=other_cassandra.port)

@@ -69,7 +69,9 @@ def test_a_rabbitmq_that_takes_nothing_holds_the_bridge_and_no_process_hangs(
         wait_flowing(site)
         with _out_of_memory(rabbitmq):
             site.wait_for("the bridge says why it waits", lambda: BLOCKED in site.bridge.output(), LIMIT)
-            assert site.measured("bridge", "bridge_hold", reason="broker_away") == 1
+            site.wait_for(
+                "the hold shows", lambda: site.measured("bridge", "bridge_hold", reason="broker_away") == 1, LIMIT
+            )
             assert "does not answer" in str(wait_for(site, "bridge", "ready", 503))
             site.wait_for("what was taken is done", lambda: len(queue_of(site)) == 0, LIMIT)
             keep(site, SECONDS)

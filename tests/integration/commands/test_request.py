@@ -40,6 +40,21 @@ def idle(make_installation: MakeInstallation) -> Iterator[Installation]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def untouched(make_installation: MakeInstallation) -> Iterator[Installation]:
+    """An installation of which nothing runs, and to which nobody sends anything."""
+    with make_installation(SETTINGS) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def nothing(untouched: Installation) -> Iterator[TopicReader]:
+    """Reads what should not have been sent to it."""
+    reader = TopicReader(untouched.ports.bootstrap, untouched.input_topic)
+    yield reader
+    reader.close()
+
+
 @pytest.fixture
 def requests(idle: Installation) -> Iterator[TopicReader]:
     reader = TopicReader(idle.ports.bootstrap, idle.input_topic)
@@ -161,20 +176,20 @@ def test_a_file_comes_through_a_pipe_as_well(idle: Installation, requests: Topic
     ],
 )
 def test_nothing_is_sent_unless_every_line_is_good(
-    idle: Installation, requests: TopicReader, content: bytes, told: list[str]
+    untouched: Installation, nothing: TopicReader, content: bytes, told: list[str]
 ) -> None:
-    ended = run(idle, "request", "--file", "-", "--json", stdin=content)
+    ended = run(untouched, "request", "--file", "-", "--json", stdin=content)
     assert ended.returncode == 2
     assert ended.stdout == ""
     for line in told:
         assert line in ended.stderr
     assert "nothing is sent" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert requests.records() == []
+    assert nothing.records() == []
 
 
-def test_a_thousand_bad_lines_are_told_briefly(idle: Installation) -> None:
-    ended = run(idle, "request", "--file", "-", stdin=b"user,course,batch\n" + b"a,,c\n" * 1_000)
+def test_a_thousand_bad_lines_are_told_briefly(untouched: Installation) -> None:
+    ended = run(untouched, "request", "--file", "-", stdin=b"user,course,batch\n" + b"a,,c\n" * 1_000)
     assert "… and 980 more" in ended.stderr
     assert "1000 of 1000 lines are wrong" in ended.stderr
     assert len(ended.stderr.splitlines()) < 30
@@ -192,11 +207,12 @@ def test_a_thousand_bad_lines_are_told_briefly(idle: Installation) -> None:
         ("--file", "/"),
     ],
 )
-def test_wrong_use_ends_with_2(idle: Installation, arguments: tuple[str, ...]) -> None:
-    ended = idle.run_command("request", *arguments)
+def test_wrong_use_ends_with_2(untouched: Installation, nothing: TopicReader, arguments: tuple[str, ...]) -> None:
+    ended = untouched.run_command("request", *arguments)
     assert ended.returncode == 2
     assert "Error: " in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert nothing.records() == []
 
 
 def test_hostile_ids_are_sent_whole_and_shown_harmless(idle: Installation, requests: TopicReader) -> None:

@@ -1,6 +1,7 @@
 """`trace`: from a mid to everything that it led to."""
 
 import json
+import os
 import time
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from tests.support.events import encoded, sync_event
 from tests.support.installation import Installation, new_learner, unique
 from tests.support.tables import Learner
 from tests.support.waiting import wait_until
+
+#: Among how many records a mid is looked for, and how many of them a second of a processor has to be enough for.
+RECORDS, LEAST_A_SECOND = 60_000, 5_000
 
 
 @pytest.fixture(scope="module")
@@ -187,21 +191,27 @@ def test_records_that_are_no_requests_are_told_as_such(installation: Installatio
     assert found["enrolments"] == []
 
 
-def test_a_mid_among_three_hundred_thousand_records_is_found_quickly(idle: Installation) -> None:
+def _processor_seconds() -> float:
+    """What the commands that ended have taken, which the machine's other work does not change."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
+def test_a_mid_among_many_records_is_found_quickly(idle: Installation) -> None:
     learner = new_learner()
     ours = encoded({**sync_event(learner), "mid": "LP.77.wanted"})
 
     def many() -> Iterator[OutgoingEvent]:
-        for number in range(300_000):
+        for number in range(RECORDS):
             value = encoded(sync_event(learner)) if number % 1000 == 0 else b'{"mid":"LP.%d.x","edata":{}}' % number
             yield OutgoingEvent(idle.input_topic, b"%d" % number, value)
         yield OutgoingEvent(idle.input_topic, learner.user.encode(), ours)
 
     publish(idle, many())
-    began = time.process_time(), time.monotonic()
+    before = _processor_seconds()
     found = traced(idle, "LP.77.wanted")
     assert [it["stage"] for it in found["requests"]] == ["on_kafka"]
-    assert time.monotonic() - began[1] < 60
+    assert RECORDS / (_processor_seconds() - before) > LEAST_A_SECOND
     # one that nobody sent is told as such, with the moment from which on was looked
     ended = idle.run_command("trace", "LP.77.nobody", "--since", "1h")
     assert ended.returncode == 1
