@@ -165,7 +165,7 @@ class AttemptRunner:
             by_id = {claim.entry_id: claim for claim in claims}
             later += [ended_for_now(by_id[it.entry_id], it) for it, ours in zip(retries, are_ours, strict=True) if ours]
         tell(later)
-        return Summary(len(done) + elsewhere.done, elsewhere.stale, (*ended, *later))
+        return Summary(len(ended) + elsewhere.done, elsewhere.stale, (*ended, *later))
 
     def _known_failure(self, claim: Claim) -> FinalFailure | None:
         """Give the final failure that an earlier attempt recorded, or that its crashes amount to."""
@@ -229,7 +229,11 @@ class AttemptRunner:
             return [Failed(claim.entry_id, failure) for claim in claims]
 
     def _settle_done(self, done: Sequence[tuple[Claim, Outcome]], token: str, holding: Holding) -> list[Ended]:
-        """Settle what is done; gives those whose claims we still held."""
+        """Settle what is done; gives those that ended with it.
+
+        Not those whose claims we held no more, nor those that are to be looked at once more: they were marked repeated
+        meanwhile, by a bridge that goes back.
+        """
         if not done:
             return []
         settlements = [Settlement(it.entry_id, completion_mid(it.paid) if it.paid else None) for _, it in done]

@@ -34,8 +34,10 @@ for at = 7, #ARGV, 12 do
     rows[#rows + 1] = {'known', to_send(entry), id}
   elseif redis.call('ZSCORE', open, offset) then
     -- collapsed earlier into an entry that is still open; one that it brought out of its lane may not have been sent
-    local promoted = other and redis.call('HEXISTS', entry_key(other), 'promoted') == 1
-    rows[#rows + 1] = {'known', promoted and to_send(entry_key(other)) or 0, other or ''}
+    local into = entry_joined(open, offset, enrolment)
+    if into and repeated == '1' then mark_repeated(entry_key(into), requested) end
+    local promoted = into and redis.call('HEXISTS', entry_key(into), 'promoted') == 1
+    rows[#rows + 1] = {'known', promoted and to_send(entry_key(into)) or 0, into or ''}
   elseif is_stopped then
     rows[#rows + 1] = {'stopped', 0, ''}
   elseif free <= 0 or (run ~= '' and redis.call('ZCARD', open) >= bound_of_run) then
@@ -43,6 +45,7 @@ for at = 7, #ARGV, 12 do
   elseif other and takes_more(entry_key(other)) then
     take_in(open, offset, run)
     redis.call('RPUSH', also_key(other), open, offset)
+    redis.call('HSET', joined, joined_field(open, offset), other)
     local what, lane = unpack(redis.call('HMGET', entry_key(other), 'parked', 'lane'))
     if what and run == '' then redis.call('HINCRBY', parked, what, 1) end
     if repeated == '1' then mark_repeated(entry_key(other), requested) end

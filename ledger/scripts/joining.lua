@@ -1,8 +1,11 @@
 -- Shared by every script too, for accept.lua: what an entry that is there means for a request that comes.
 
--- A request that may have been answered before is judged by when it was first asked.
+-- A request that may have been answered before is judged by when it was first asked. An attempt that runs knows nothing
+-- of that: where it announces nothing, another one follows it (settle.lua).
 local function mark_repeated(entry, requested)
-  local first = tonumber(redis.call('HGET', entry, 'requested'))
+  local seen = redis.call('HMGET', entry, 'state', 'repeated', 'requested')
+  local first = tonumber(seen[3])
+  if seen[1] == 'claimed' and (seen[2] ~= '1' or requested < first) then redis.call('HSET', entry, 'again', 1) end
   redis.call('HSET', entry, 'repeated', 1, 'requested', math.min(first, requested))
 end
 
@@ -10,6 +13,19 @@ end
 local function takes_more(entry)
   local seen = redis.call('HMGET', entry, 'crashes', 'failure', 'isolated')
   return seen[1] == '0' and not seen[2] and seen[3] ~= '1'
+end
+
+-- The entry that an open offset joined, wherever that stands now. An older release does not write it down: there it is
+-- the enrolment's that waits or runs.
+local function entry_joined(open, offset, enrolment)
+  for _, id in ipairs({
+    redis.call('HGET', joined, joined_field(open, offset)) or '',
+    redis.call('HGET', waiting, enrolment) or '',
+    redis.call('HGET', running, enrolment) or '',
+  }) do
+    if redis.call('EXISTS', entry_key(id)) == 1 then return id end
+  end
+  return nil
 end
 
 -- The generation that is sent again where a bridge died, or could not send; 0 where an attempt has touched the entry.

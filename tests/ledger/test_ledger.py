@@ -101,6 +101,81 @@ def test_a_repeated_request_is_known_by_its_mark_and_its_earliest_time(ledger: L
     assert (attempt.requested_ms, attempt.repeated) == (300, True)
 
 
+def test_what_is_marked_repeated_while_its_attempt_runs_is_attempted_again(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    ledger.accept([request(1, repeated=True)])
+    assert ledger.settle([Settlement("entry-1")], "token") == [0]
+    assert ledger.open_count() == 1
+    (swept,) = ledger.sweep(10)
+    assert not swept.alone
+    claim = claim_one(ledger, swept.ticket, "next")
+    assert claim.request.repeated
+    # read again once more, it says nothing new
+    ledger.accept([request(1, repeated=True)])
+    assert ledger.settle([Settlement("entry-1")], "next") == [1]
+
+
+@pytest.mark.parametrize(
+    "settlement",
+    [Settlement("entry-1", "mid"), Settlement("entry-1", given_up=True)],
+    ids=["announced", "given up"],
+)
+def test_what_is_marked_repeated_meanwhile_ends_where_its_attempt_told_how(
+    ledger: Ledger, settlement: Settlement
+) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    ledger.accept([request(1, repeated=True)])
+    assert ledger.settle([settlement], "token") == [1]
+
+
+def test_an_attempt_that_knows_its_entry_as_repeated_hears_of_an_earlier_time(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1, repeated=True, at=900), request(2)]).tickets
+    claim_one(ledger, ticket)
+    ledger.accept([request(2, repeated=True, at=300)])
+    assert ledger.settle([Settlement("entry-1")], "token") == [0]
+    assert claim_one(ledger, ledger.sweep(10)[0].ticket, "next").attempt().requested_ms == 300
+
+
+def test_a_click_that_waits_goes_on_with_what_is_attempted_again(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    (second,) = ledger.accept([request(2)]).tickets
+    assert ledger.claim([second], "second") == []
+    ledger.accept([request(1, repeated=True)])
+    ledger.settle([Settlement("entry-1")], "token")
+    assert {one.ticket.entry_id for one in ledger.sweep(10)} == {"entry-1", "entry-2"}
+
+
+def test_what_joined_earlier_marks_the_entry_that_it_joined(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1), request(2)]).tickets
+    claim_one(ledger, ticket)
+    ledger.accept([request(2, repeated=True)])
+    assert ledger.settle([Settlement("entry-1")], "token") == [0]
+    assert claim_one(ledger, ledger.sweep(10)[0].ticket, "next").request.repeated
+
+
+def test_what_joined_an_entry_that_waits_behind_another_marks_that_one_alone(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1), request(2)]).tickets
+    claim_one(ledger, ticket)
+    (other,) = ledger.accept([request(3)]).tickets
+    ledger.retry([RetryLater("entry-1", 0, Spends.WAIT, "away")], "token")
+    ledger.accept([request(2, repeated=True)])
+    assert not claim_one(ledger, other).request.repeated
+    ledger.settle([Settlement("entry-3")], "token")
+    assert claim_one(ledger, ledger.sweep(10)[0].ticket, "next").request.repeated
+
+
+def test_what_joined_under_an_older_release_marks_what_waits_or_runs(ledger: Ledger, redis_url: str) -> None:
+    (ticket,) = ledger.accept([request(1), request(2)]).tickets
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.delete(f"{ledger._prefix}joined") == 1
+    claim_one(ledger, ticket)
+    ledger.accept([request(2, repeated=True)])
+    assert ledger.settle([Settlement("entry-1")], "token") == [0]
+
+
 def test_nobody_joins_a_request_that_is_given_up_already(ledger: Ledger) -> None:
     (ticket,) = ledger.accept([request(1)]).tickets
     claim_one(ledger, ticket)
