@@ -144,6 +144,7 @@ class AttemptRunner:
                     retries.append(outcome)
                 case FinalFailure():
                     new.append((claim, outcome))
+                    owed.update(self._owed_now(claim, token, holding))
 
         owing = self._owing(new, owed)
         for claim, failure in new:
@@ -187,6 +188,15 @@ class AttemptRunner:
         debts = [Completion(claim.request.enrolment, owed[claim.entry_id]) for claim in debtors]
         standing = self._reconciler.standing(debts)
         return {claim.entry_id for claim, stands in zip(debtors, standing, strict=True) if stands is not False}
+
+    def _owed_now(self, claim: Claim, token: str, holding: Holding) -> dict[str, int]:
+        """Give what stands in the ledger as owed by a claim of ours: its lost process may have recorded and written it.
+
+        To claim again under the same token changes nothing and gives the entry as it is.
+        """
+        ticket = Ticket(claim.entry_id, claim.generation)
+        found = self._patiently(lambda: self._ledger.claim([ticket], token), holding)
+        return {it.entry_id: it.owed_ms for it in found if it.owed_ms is not None}
 
     def _run_isolated(self, claim: Claim, token: str, holding: Holding) -> Summary | RetryLater | FinalFailure:
         """Run one attempt in a process of its own, which settles it by itself unless it is lost."""
