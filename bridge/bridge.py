@@ -24,6 +24,7 @@ from ledger.ledger import Identity, Ledger
 from reconciliation.durations import Stage
 from reconciliation.errors import LedgerUnavailable
 from reconciliation.failed_topic import FailurePlace
+from reconciliation.model import SyncRequest
 from reconciliation.reminder import Reminder
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,16 @@ class _Held(Exception):
     def __init__(self, hold: Hold, detail: str) -> None:
         super().__init__(detail)
         self.hold = hold
+
+
+def _taken(request: SyncRequest) -> _Held:
+    origin = request.record.origin
+    return _Held(
+        Hold.OFFSET_TAKEN,
+        f"partition {origin.partition}, offset {origin.offset}: the topic was made anew or cut back, and the request "
+        "that had this offset before is still open; the record is accepted when that one ends "
+        "(`enrolment-reconciliation pending` shows why it waits)",
+    )
 
 
 class Bridge:
@@ -247,6 +258,8 @@ class Bridge:
             self._parts.dispatcher.send(acceptance.tickets)
         self._backlog.done([request.record for request in requests[: acceptance.accepted]])
         log.debug("requests accepted", requests=acceptance.accepted, collapsed=acceptance.collapsed)
+        if acceptance.taken:
+            return _taken(requests[acceptance.accepted])
         # one that was stopped since it was asked is told why in the next round
         return full if acceptance.accepted < len(requests) and not acceptance.stopped else None
 

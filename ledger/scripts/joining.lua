@@ -28,6 +28,13 @@ local function entry_joined(open, offset, enrolment)
   return nil
 end
 
+-- A topic that was made anew, or cut back, gives another record the offset of a request that is still open. `event` where
+-- the entry was made for that offset: it has the event of no other.
+local function is_another(entry, enrolment, event)
+  local seen = redis.call('HMGET', entry, 'enrolment', 'event')
+  return seen[1] ~= enrolment or (event and seen[2] ~= event)
+end
+
 -- The generation that is sent again where a bridge died, or could not send; 0 where an attempt has touched the entry.
 local function to_send(entry)
   local seen = redis.call('HMGET', entry, 'state', 'generation', 'attempts', 'waits', 'alone', 'shelf')

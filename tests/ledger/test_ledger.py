@@ -16,6 +16,7 @@ from reconciliation.model import (
     DebtStatus,
     EnrolmentKey,
     FinalFailure,
+    SyncRequest,
 )
 from tests.ledger.steps import ALICE, BOB, LEASE_MS, WAIT_MS, Clock, claim_one, request
 
@@ -174,6 +175,30 @@ def test_what_joined_under_an_older_release_marks_what_waits_or_runs(ledger: Led
     claim_one(ledger, ticket)
     ledger.accept([request(2, repeated=True)])
     assert ledger.settle([Settlement("entry-1")], "token") == [0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        request(1, BOB),
+        request(2, BOB),
+        replace(request(1), record=replace(request(1).record, value=b'{"event":2}')),
+    ],
+    ids=["another learner", "another learner, where one had joined", "another event"],
+)
+def test_a_record_under_the_offset_of_an_open_request_waits_for_its_end(ledger: Ledger, other: SyncRequest) -> None:
+    (ticket,) = ledger.accept([request(1), request(2)]).tickets
+    behind = request(9, EnrolmentKey("carol", "course", "batch"))
+    # as after a topic was made anew; whether the bridge goes back besides makes no difference
+    for repeated in (False, True):
+        acceptance = ledger.accept([request(7, BOB), replace(other, repeated=repeated), behind])
+        assert (acceptance.accepted, acceptance.taken, acceptance.stopped) == (1, True, False)
+    assert ledger.open_count() == 3
+    assert not claim_one(ledger, ticket).request.repeated
+    assert ledger.settle([Settlement("entry-1")], "token") == [2]
+    acceptance = ledger.accept([other, behind])
+    assert (acceptance.accepted, acceptance.taken) == (2, False)
+    assert ledger.open_count() == 3
 
 
 def test_nobody_joins_a_request_that_is_given_up_already(ledger: Ledger) -> None:
