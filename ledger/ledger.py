@@ -93,12 +93,15 @@ class Ledger:
                 )
             # one round trip: a bridge asks in every round
             with self._redis.pipeline(transaction=False) as together:
-                together.set(self._prefix + "epoch", uuid.uuid4().hex, nx=True)
                 together.get(self._prefix + "epoch")
                 together.info("server")
                 together.hget(self._prefix + "rewind", "id")
                 together.hmget(self._prefix + "paused", _STOPS)
-                _, epoch, server, order, stops = together.execute()
+                epoch, server, order, stops = together.execute()
+            if epoch is None:
+                # only then: a Redis that is out of memory refuses to set even what is there
+                self._redis.set(self._prefix + "epoch", uuid.uuid4().hex, nx=True)
+                epoch = self._redis.get(self._prefix + "epoch")
         return Identity(_text(epoch), str(server["run_id"]), _text(order), _stopped(stops))
 
     def order_rewind(self, since_ms: int) -> str:

@@ -494,6 +494,7 @@ def test_a_settled_ledger_holds_nothing_but_its_memory(ledger: Ledger, redis_url
 
 def test_out_of_memory_stops_acceptance_and_nothing_else(ledger: Ledger, redis_url: str) -> None:
     tickets = ledger.accept([request(1), request(2, BOB), request(3, EnrolmentKey("carol", "c", "b"))]).tickets
+    identity = ledger.verify()
     with redis.Redis.from_url(redis_url) as client:
         client.config_set("maxmemory", 1)
         try:
@@ -505,6 +506,8 @@ def test_out_of_memory_stops_acceptance_and_nothing_else(ledger: Ledger, redis_u
             assert ledger.retry([RetryLater("entry-2", 0, Spends.ATTEMPT, "", "course:c")], "token") == [True]
             assert ledger.fail([("entry-3", FinalFailure("C", "e", 1, 2))], "token") == [FailureStatus.OWED]
             assert ledger.settle([Settlement("entry-1", "mid"), Settlement("entry-3")], "token") == [1, 1]
+            assert [one.ticket.entry_id for one in ledger.sweep(10)] == ["entry-2"]
+            assert ledger.verify().is_same_life(identity)
         finally:
             client.config_set("maxmemory", 0)
 
