@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from reconciliation.errors import RequestFailed, SearchUnavailable
+from reconciliation.errors import PutOff, RequestFailed, SearchUnavailable
 from reconciliation.model import CollectionStatus
 from reconciliation.search import CollectionSearch, search_header
 from reconciliation.settings import load_settings
@@ -310,3 +310,23 @@ def test_who_we_are_is_shown_to_the_service() -> None:
         search.close()
     finally:
         service.stop()
+
+
+def test_a_service_that_is_slow_for_every_course_does_not_hold_a_group_up(
+    search: CollectionSearch, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = json.dumps({"result": {"count": 0}}).encode()
+
+    def ask(course_id: str) -> bytes:
+        clock.now += 2.0
+        if course_id == "broken":
+            raise RequestFailed("the search service answered 400")
+        return answer
+
+    monkeypatch.setattr(search, "_ask", ask)
+    found = search.statuses(["1", "broken", "2", "3", "4"])
+    assert clock.now == 6.0
+    assert [type(it) for it in found.values()] == [CollectionStatus, RequestFailed, CollectionStatus, PutOff, PutOff]
+    # what was answered is kept: the next look gets on
+    again = search.statuses(["1", "2", "3", "4"])
+    assert again == dict.fromkeys("1234", CollectionStatus.NOT_RETIRED)
