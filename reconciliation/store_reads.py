@@ -1,5 +1,6 @@
 """How rows are read from Cassandra, whichever statements are at hand (docs/reconciliation.md, tables)."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -38,6 +39,7 @@ class Reads:
             rows: list[tuple[Any, ...]] = list(page.current_rows)
             while page.has_more_pages:
                 self._counters.db_reads.inc()
+                _limit_next_page(pending)
                 page.fetch_next_page()
                 rows.extend(page.current_rows)
         except Exception as error:  # noqa: BLE001 - every error of the driver is translated, none spoils the group
@@ -56,6 +58,16 @@ class Reads:
     def clock_difference(self) -> float:
         """Return by how many seconds this host's clock is ahead of a Cassandra node's; raises StoreUnavailable."""
         return clock_difference(self.server_clock_ms)
+
+
+def _limit_next_page(future: ResponseFuture) -> None:
+    """Give a read's next page the time-out that its first page had.
+
+    The driver gives it none: it starts a timer where there is no other, and the first page's, which is over, is still
+    there (cassandra/cluster.py, ResponseFuture._start_timer and _cancel_timer). A page that never came would be waited
+    for without end.
+    """
+    future._timer, future._start_time = None, time.time()  # noqa: SLF001 - see above
 
 
 def sent(send: Callable[[], ResponseFuture]) -> Pending:
