@@ -165,6 +165,8 @@ class Bridge:
             self._read_again()
         elif self._pacing.hold is Hold.LEDGER_AWAY:
             self._parts.sweeper.put_off(now)
+        elif self._identity is None:
+            self._parts.sweeper.begin(now, identity.uptime)
         self._identity = identity
         if self._parts.sweeper.is_due(now):
             with self._stages.time(Stage.SWEEP):
