@@ -29,20 +29,24 @@ for at = 7, #ARGV, 12 do
   local id, enrolment, offset = ARGV[at], ARGV[at + 1], ARGV[at + 4]
   local requested, repeated, run = tonumber(ARGV[at + 5]), ARGV[at + 10], ARGV[at + 11]
   local entry, open = entry_key(id), open_key(ARGV[at + 2], ARGV[at + 3])
-  local other = redis.call('HGET', waiting, enrolment)
+  local other, is_own = redis.call('HGET', waiting, enrolment), redis.call('EXISTS', entry) == 1
 
-  local is_own, is_open = redis.call('EXISTS', entry) == 1, redis.call('ZSCORE', open, offset)
-  local whose = is_own and id or is_open and entry_joined(open, offset, enrolment) or nil
-
-  if whose and is_another(entry_key(whose), enrolment, is_own and run == '' and ARGV[at + 9]) then
+  if is_own and is_another(entry, enrolment, run == '' and ARGV[at + 9]) then
     is_held = true
-    rows[#rows + 1] = {'taken', 0, whose}
-  elseif is_own or is_open then
-    -- a bridge died before it committed, or goes back. Of what collapsed into another entry, that may not have been sent
-    -- which it brought out of its lane
-    if whose and repeated == '1' then mark_repeated(entry_key(whose), requested) end
-    local may_send = whose and (is_own or redis.call('HEXISTS', entry_key(whose), 'promoted') == 1)
-    rows[#rows + 1] = {'known', may_send and to_send(entry_key(whose)) or 0, whose or ''}
+    rows[#rows + 1] = {'taken', 0, id}
+  elseif is_own then
+    -- a bridge died before it committed
+    if repeated == '1' then mark_repeated(entry, requested) end
+    rows[#rows + 1] = {'known', to_send(entry), id}
+  elseif redis.call('ZSCORE', open, offset) then
+    -- collapsed earlier into an entry that is still open, whichever of the enrolment's it was; one that it brought out
+    -- of its lane may not have been sent
+    local runs = redis.call('HGET', running, enrolment)
+    for _, into in ipairs(repeated == '1' and {other or '', runs or ''} or {}) do
+      if redis.call('EXISTS', entry_key(into)) == 1 then mark_repeated(entry_key(into), requested) end
+    end
+    local promoted = other and redis.call('HEXISTS', entry_key(other), 'promoted') == 1
+    rows[#rows + 1] = {'known', promoted and to_send(entry_key(other)) or 0, other or ''}
   elseif is_stopped then
     rows[#rows + 1] = {'stopped', 0, ''}
   elseif is_held or free <= 0 or (run ~= '' and redis.call('ZCARD', open) >= bound_of_run) then
@@ -50,7 +54,6 @@ for at = 7, #ARGV, 12 do
   elseif other and takes_more(entry_key(other)) then
     take_in(open, offset, run)
     redis.call('RPUSH', also_key(other), open, offset)
-    redis.call('HSET', joined, joined_field(open, offset), other)
     local what, lane = unpack(redis.call('HMGET', entry_key(other), 'parked', 'lane'))
     if what and run == '' then redis.call('HINCRBY', parked, what, 1) end
     if repeated == '1' then mark_repeated(entry_key(other), requested) end

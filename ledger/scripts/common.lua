@@ -13,14 +13,12 @@ local count = prefix .. 'count'     -- how many offsets are open
 local parked = prefix .. 'parked'   -- hash: what entries wait for to how many offsets do; see retry.lua
 local breaker = prefix .. 'breaker' -- hash: how many final failures there were of late; see fail.lua
 local ages = prefix .. 'ages'       -- sorted set: entry id by the time at which it was accepted
-local joined = prefix .. 'joined'   -- hash: open list and offset of what joined an entry to that entry; see joining.lua
 local paused = prefix .. 'paused'   -- hash: what operators paused to since when and why; see pause.lua
 
 local function entry_key(id) return prefix .. 'entry:' .. id end
 local function also_key(id) return prefix .. 'also:' .. id end
 local function open_key(topic, partition) return prefix .. 'open:' .. topic .. ':' .. partition end
 local function paid_key(mid) return prefix .. 'paid:' .. mid end
-local function joined_field(open, offset) return open .. ' ' .. offset end
 local function shelf_key(scope) return prefix .. 'shelf:' .. scope end -- sorted set: what waits there for a pause's end
 
 -- What is in hand must go on though Redis is out of memory: it refuses a script's first growing command then, but none
@@ -83,10 +81,7 @@ local function finish(id, entry, is_given_up)
   local seen = redis.call('HMGET', entry, 'enrolment', 'open', 'offset', 'shelf')
   local closed = close(seen[2], seen[3], is_given_up)
   local also = redis.call('LRANGE', also_key(id), 0, -1)
-  for n = 1, #also, 2 do
-    closed = closed + close(also[n], also[n + 1], is_given_up)
-    redis.call('HDEL', joined, joined_field(also[n], also[n + 1]))
-  end
+  for n = 1, #also, 2 do closed = closed + close(also[n], also[n + 1], is_given_up) end
   redis.call('DEL', entry, also_key(id))
   redis.call('ZREM', due, id)
   redis.call('ZREM', ages, id)
@@ -94,7 +89,7 @@ local function finish(id, entry, is_given_up)
   if redis.call('HGET', running, seen[1]) == id then redis.call('HDEL', running, seen[1]) end
   if redis.call('DECRBY', count, closed) == 0 then
     -- whatever an older release left uncounted there
-    redis.call('DEL', parked, runs_open, joined)
+    redis.call('DEL', parked, runs_open)
   end
   wake_blocked(seen[1])
   return closed

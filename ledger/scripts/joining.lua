@@ -15,21 +15,7 @@ local function takes_more(entry)
   return seen[1] == '0' and not seen[2] and seen[3] ~= '1'
 end
 
--- The entry that an open offset joined, wherever that stands now. An older release does not write it down: there it is
--- the enrolment's that waits or runs.
-local function entry_joined(open, offset, enrolment)
-  for _, id in ipairs({
-    redis.call('HGET', joined, joined_field(open, offset)) or '',
-    redis.call('HGET', waiting, enrolment) or '',
-    redis.call('HGET', running, enrolment) or '',
-  }) do
-    if redis.call('EXISTS', entry_key(id)) == 1 then return id end
-  end
-  return nil
-end
-
--- A topic that was made anew, or cut back, gives another record the offset of a request that is still open. `event` where
--- the entry was made for that offset: it has the event of no other.
+-- A topic that was made anew, or cut back, gives another record the offset of a request that is still open.
 local function is_another(entry, enrolment, event)
   local seen = redis.call('HMGET', entry, 'enrolment', 'event')
   return seen[1] ~= enrolment or (event and seen[2] ~= event)

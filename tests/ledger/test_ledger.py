@@ -157,34 +157,22 @@ def test_what_joined_earlier_marks_the_entry_that_it_joined(ledger: Ledger) -> N
     assert claim_one(ledger, ledger.sweep(10)[0].ticket, "next").request.repeated
 
 
-def test_what_joined_an_entry_that_waits_behind_another_marks_that_one_alone(ledger: Ledger) -> None:
+def test_what_joined_earlier_marks_what_waits_and_what_runs(ledger: Ledger) -> None:
     (ticket,) = ledger.accept([request(1), request(2)]).tickets
     claim_one(ledger, ticket)
-    (other,) = ledger.accept([request(3)]).tickets
-    ledger.retry([RetryLater("entry-1", 0, Spends.WAIT, "away")], "token")
-    ledger.accept([request(2, repeated=True)])
-    assert not claim_one(ledger, other).request.repeated
-    ledger.settle([Settlement("entry-3")], "token")
-    assert claim_one(ledger, ledger.sweep(10)[0].ticket, "next").request.repeated
-
-
-def test_what_joined_under_an_older_release_marks_what_waits_or_runs(ledger: Ledger, redis_url: str) -> None:
-    (ticket,) = ledger.accept([request(1), request(2)]).tickets
-    with redis.Redis.from_url(redis_url) as client:
-        assert client.delete(f"{ledger._prefix}joined") == 1
-    claim_one(ledger, ticket)
+    (waiting,) = ledger.accept([request(3)]).tickets
     ledger.accept([request(2, repeated=True)])
     assert ledger.settle([Settlement("entry-1")], "token") == [0]
+    assert claim_one(ledger, waiting, "next").request.repeated
 
 
 @pytest.mark.parametrize(
     "other",
     [
         request(1, BOB),
-        request(2, BOB),
         replace(request(1), record=replace(request(1).record, value=b'{"event":2}')),
     ],
-    ids=["another learner", "another learner, where one had joined", "another event"],
+    ids=["another learner", "another event"],
 )
 def test_a_record_under_the_offset_of_an_open_request_waits_for_its_end(ledger: Ledger, other: SyncRequest) -> None:
     (ticket,) = ledger.accept([request(1), request(2)]).tickets
