@@ -22,7 +22,7 @@ from bridge.queue_watch import QueueWatch
 from bridge.sweep import Sweeper
 from ledger.ledger import Identity, Ledger
 from reconciliation.durations import Stage
-from reconciliation.errors import LedgerUnavailable
+from reconciliation.errors import LedgerOutOfMemory, LedgerUnavailable
 from reconciliation.failed_topic import FailurePlace
 from reconciliation.model import SyncRequest
 from reconciliation.reminder import Reminder
@@ -146,6 +146,9 @@ class Bridge:
     def _round(self, now: float) -> None:
         try:
             self._work(now)
+        except LedgerOutOfMemory as error:
+            # no outage: sweeps go on, and what they send frees memory
+            self._trouble(Hold.LEDGER_FULL, str(error))
         except LedgerUnavailable as error:
             self._trouble(Hold.LEDGER_AWAY, str(error))
         except BrokerUnavailable as error:
