@@ -22,8 +22,9 @@ from bridge.queue_watch import QueueWatch
 from bridge.sweep import Sweeper
 from ledger.ledger import Identity, Ledger
 from reconciliation.durations import Stage
-from reconciliation.errors import LedgerUnavailable
+from reconciliation.errors import LedgerOutOfMemory, LedgerUnavailable
 from reconciliation.failed_topic import FailurePlace
+from reconciliation.model import SyncRequest
 from reconciliation.reminder import Reminder
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,16 @@ class _Held(Exception):
     def __init__(self, hold: Hold, detail: str) -> None:
         super().__init__(detail)
         self.hold = hold
+
+
+def _taken(request: SyncRequest) -> _Held:
+    origin = request.record.origin
+    return _Held(
+        Hold.OFFSET_TAKEN,
+        f"partition {origin.partition}, offset {origin.offset}: the topic was made anew or cut back, and the request "
+        "that had this offset before is still open; the record is accepted when that one ends "
+        "(`enrolment-reconciliation pending` shows why it waits)",
+    )
 
 
 class Bridge:
@@ -135,6 +146,9 @@ class Bridge:
     def _round(self, now: float) -> None:
         try:
             self._work(now)
+        except LedgerOutOfMemory as error:
+            # no outage: sweeps go on, and what they send frees memory
+            self._trouble(Hold.LEDGER_FULL, str(error))
         except LedgerUnavailable as error:
             self._trouble(Hold.LEDGER_AWAY, str(error))
         except BrokerUnavailable as error:
@@ -154,6 +168,8 @@ class Bridge:
             self._read_again()
         elif self._pacing.hold is Hold.LEDGER_AWAY:
             self._parts.sweeper.put_off(now)
+        elif self._identity is None:
+            self._parts.sweeper.begin(now, identity.uptime)
         self._identity = identity
         if self._parts.sweeper.is_due(now):
             with self._stages.time(Stage.SWEEP):
@@ -248,6 +264,8 @@ class Bridge:
             self._parts.dispatcher.send(acceptance.tickets)
         self._backlog.done([request.record for request in requests[: acceptance.accepted]])
         log.debug("requests accepted", requests=acceptance.accepted, collapsed=acceptance.collapsed)
+        if acceptance.taken:
+            return _taken(requests[acceptance.accepted])
         # one that was stopped since it was asked is told why in the next round
         return full if acceptance.accepted < len(requests) and not acceptance.stopped else None
 

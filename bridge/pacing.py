@@ -20,11 +20,12 @@ class Hold(StrEnum):
     KAFKA_AWAY = "Kafka does not answer"
     FAILED_TOPIC = "Kafka does not confirm failed events"
     TOO_MANY_FAILURES = "too many requests were given up of late"
+    OFFSET_TAKEN = "another request is open under a record's offset"
     OPERATOR = "an operator paused it or drains"
 
 
 #: The holds in which every server is well.
-_ALL_WELL = frozenset({Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES, Hold.OPERATOR})
+_ALL_WELL = frozenset({Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES, Hold.OFFSET_TAKEN, Hold.OPERATOR})
 
 
 @dataclass(frozen=True, slots=True)

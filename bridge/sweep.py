@@ -38,6 +38,11 @@ class Sweeper:
         """Hold back after the ledger was away, else claims lapse that are alive."""
         self._next_at = now + self._grace
 
+    def begin(self, now: float, uptime: float) -> None:
+        """Begin on a ledger whose server has been up for so many seconds: it may have been away just before."""
+        if uptime < self._grace:
+            self.put_off(now)
+
     def sweep(self, now: float) -> None:
         """Send what is overdue. Raises LedgerUnavailable or BrokerUnavailable; the next sweep makes up for it."""
         self._next_at = now + self._interval

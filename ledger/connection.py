@@ -10,11 +10,13 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from ledger.scripts import SCRIPTS, load_script
-from reconciliation.errors import LedgerUnavailable
+from reconciliation.errors import LedgerOutOfMemory, LedgerUnavailable
 from reconciliation.redis_options import SentinelAccess, open_redis, remedy
 
 _LOGIN = "user and password in ledger.redis.url (LEDGER_REDIS_URL), or in celery.broker.url where that one is not set"
 _TLS = "the scheme and ssl_ca_certs of ledger.redis.url (LEDGER_REDIS_URL), or of celery.broker.url"
+# What Redis says to whoever wants memory that it has not (server.c, oomerr).
+_NO_MEMORY = "command not allowed when used memory"
 #: How often a command is repeated after a lost connection or a time-out before the ledger counts as away.
 COMMAND_RETRIES = 2
 
@@ -76,8 +78,10 @@ class LedgerConnection:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn every error of the Redis client within the block into LedgerUnavailable."""
+    """Turn every error of the Redis client within the block into LedgerUnavailable, or LedgerOutOfMemory."""
     try:
         yield
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"the ledger's Redis: {remedy(error, _LOGIN, _TLS)}") from error
+        # of a script's error the client does not tell the kind
+        kind = LedgerOutOfMemory if _NO_MEMORY in str(error) else LedgerUnavailable
+        raise kind(f"the ledger's Redis: {remedy(error, _LOGIN, _TLS)}") from error

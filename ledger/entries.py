@@ -11,6 +11,9 @@ from reconciliation.model import Attempt, EnrolmentKey, FinalFailure, Origin, Re
 #: The entry's layout. A release that changes it raises the number; older ones leave newer entries waiting.
 ENTRY_VERSION = 1
 
+#: What the accept script says of requests that did not come in.
+_NOT_ACCEPTED = ("full", "stopped", "taken")
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -31,7 +34,8 @@ class Acceptance:
     """What became of a list of requests given to `accept`.
 
     `accepted` counts the requests from the list's start that the ledger holds now; less than were given means that
-    its bound is reached, or with `stopped` that an operator paused it. `tickets` are those to send, each entry named
+    its bound is reached, with `stopped` that an operator paused it, or with `taken` that the next one came under the
+    offset of another that is still open, and waits for its end. `tickets` are those to send, each entry named
     once; `collapsed` counts requests that joined one that waited already.
     """
 
@@ -39,6 +43,7 @@ class Acceptance:
     tickets: tuple[Ticket, ...]
     collapsed: int
     stopped: bool = False
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,7 @@ def accept_arguments(request: SyncRequest) -> list[str | bytes | int]:
 def decode_acceptance(requests: Sequence[SyncRequest], rows: Sequence[tuple[bytes, int, bytes]]) -> Acceptance:
     """Read what the accept script said of each of these requests."""
     statuses = [status.decode() for status, _, _ in rows]
-    accepted = next((at for at, status in enumerate(statuses) if status in ("full", "stopped")), len(rows))
+    accepted = next((at for at, status in enumerate(statuses) if status in _NOT_ACCEPTED), len(rows))
     tickets = {}
     for request, (_, generation, entry_id) in zip(requests[:accepted], rows, strict=False):
         if generation:
@@ -197,7 +202,8 @@ def decode_acceptance(requests: Sequence[SyncRequest], rows: Sequence[tuple[byte
             ticket = Ticket(entry_id.decode(), generation, request.enrolment.course_id, request.run)
             tickets[ticket.entry_id] = ticket
     collapsed = statuses[:accepted].count("collapsed")
-    return Acceptance(accepted, tuple(tickets.values()), collapsed, "stopped" in statuses)
+    is_taken = statuses[accepted : accepted + 1] == ["taken"]
+    return Acceptance(accepted, tuple(tickets.values()), collapsed, "stopped" in statuses, is_taken)
 
 
 def decode_claim(fields: Mapping[str, bytes], entry_id: str) -> Claim:

@@ -4,6 +4,7 @@ The states and who moves an entry between them are drawn in docs/reliability.md.
 be repeated after a lost answer, so the client retries by itself a few times before it says LedgerUnavailable.
 """
 
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,14 +46,16 @@ _STOPS = [EVERYTHING, DRAIN]
 class Identity:
     """Tells one life of the ledger from the next: its epoch (gone when its data went) and the server's run id.
 
-    `rewind` names the last order to go back in time, see `Ledger.order_rewind`. `stopped`, which was asked for with
-    them and is no part of what they say, tells why nothing is accepted, '' where it is.
+    `rewind` names the last order to go back in time, see `Ledger.order_rewind`. What was asked for with them and is no
+    part of what they say: `stopped` tells why nothing is accepted, '' where it is; `uptime` for how many seconds the
+    server has been up.
     """
 
     epoch: str
     run_id: str
     rewind: str = ""
     stopped: str = field(default="", compare=False)
+    uptime: float = field(default=math.inf, compare=False)
 
     def is_same_life(self, other: "Identity") -> bool:
         """Say whether the ledger remembers what it remembered then, whatever was ordered since."""
@@ -93,13 +96,17 @@ class Ledger:
                 )
             # one round trip: a bridge asks in every round
             with self._redis.pipeline(transaction=False) as together:
-                together.set(self._prefix + "epoch", uuid.uuid4().hex, nx=True)
                 together.get(self._prefix + "epoch")
                 together.info("server")
                 together.hget(self._prefix + "rewind", "id")
                 together.hmget(self._prefix + "paused", _STOPS)
-                _, epoch, server, order, stops = together.execute()
-        return Identity(_text(epoch), str(server["run_id"]), _text(order), _stopped(stops))
+                epoch, server, order, stops = together.execute()
+            if epoch is None:
+                # only then: a Redis that is out of memory refuses to set even what is there
+                self._redis.set(self._prefix + "epoch", uuid.uuid4().hex, nx=True)
+                epoch = self._redis.get(self._prefix + "epoch")
+        uptime = float(server["uptime_in_seconds"])
+        return Identity(_text(epoch), str(server["run_id"]), _text(order), _stopped(stops), uptime)
 
     def order_rewind(self, since_ms: int) -> str:
         """Have every bridge read its partitions again from this time (ms since 1970) on; gives the order's id.

@@ -121,6 +121,10 @@ class LedgerUnavailable(Exception):
     code = "LEDGER_UNAVAILABLE"
 
 
+class LedgerOutOfMemory(LedgerUnavailable):
+    """Raised when the ledger's Redis has no memory for what a step would add; it does answer."""
+
+
 class ScanFailed(Exception):
     """Raised when a look through whole tables can't go on; the text is one line that says why and what to do."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import requests
 from urllib3.exceptions import HTTPError
 
-from reconciliation.errors import ReconciliationError, RequestFailed, SearchUnavailable
+from reconciliation.errors import PutOff, ReconciliationError, RequestFailed, SearchUnavailable
 from reconciliation.model import CollectionStatus
 from reconciliation.settings import Settings
 
@@ -18,6 +18,9 @@ _LARGEST_ANSWER_BYTES = 1_000_000
 _CHUNK_BYTES = 65_536
 _FIRST_SERVER_ERROR = 500
 _REFUSALS = (requests.codes.unauthorized, requests.codes.forbidden)
+# Seconds until a course is asked about that a slow service left no time for: those before it are known by then.
+_NEXT_LOOK = 1.0
+_SLOW = "the search service is slow, other courses were asked about first (service.search.timeout)"
 # No course has this id.
 _PROBE_COURSE = "enrolment-reconciliation-probe"
 
@@ -73,15 +76,15 @@ class CollectionSearch:
     def statuses(self, course_ids: Iterable[str]) -> dict[str, CollectionStatus | ReconciliationError]:
         """Return for each course what `status` returns or raises.
 
-        A service that doesn't answer is waited for once, not once a course: after `timeout` seconds, what is not kept
-        from earlier gets the last course's SearchUnavailable.
+        A service that doesn't answer, or not soon, is waited for once, not once a course: after `timeout` seconds, what
+        is not kept from earlier gets the last course's SearchUnavailable, or PutOff where it has answered all so far.
         """
         ends = self._clock() + self._timeout
         statuses: dict[str, CollectionStatus | ReconciliationError] = {}
         away: SearchUnavailable | None = None
         for course_id in course_ids:
-            if away is not None and self._clock() >= ends:
-                statuses[course_id] = self._from_cache(course_id) or away
+            if self._clock() >= ends:
+                statuses[course_id] = self._from_cache(course_id) or away or PutOff(_SLOW, _NEXT_LOOK)
                 continue
             try:
                 statuses[course_id] = self.status(course_id)

@@ -144,6 +144,7 @@ class AttemptRunner:
                     retries.append(outcome)
                 case FinalFailure():
                     new.append((claim, outcome))
+                    owed.update(self._owed_now(claim, token, holding))
 
         owing = self._owing(new, owed)
         for claim, failure in new:
@@ -165,7 +166,7 @@ class AttemptRunner:
             by_id = {claim.entry_id: claim for claim in claims}
             later += [ended_for_now(by_id[it.entry_id], it) for it, ours in zip(retries, are_ours, strict=True) if ours]
         tell(later)
-        return Summary(len(done) + elsewhere.done, elsewhere.stale, (*ended, *later))
+        return Summary(len(ended) + elsewhere.done, elsewhere.stale, (*ended, *later))
 
     def _known_failure(self, claim: Claim) -> FinalFailure | None:
         """Give the final failure that an earlier attempt recorded, or that its crashes amount to."""
@@ -187,6 +188,15 @@ class AttemptRunner:
         debts = [Completion(claim.request.enrolment, owed[claim.entry_id]) for claim in debtors]
         standing = self._reconciler.standing(debts)
         return {claim.entry_id for claim, stands in zip(debtors, standing, strict=True) if stands is not False}
+
+    def _owed_now(self, claim: Claim, token: str, holding: Holding) -> dict[str, int]:
+        """Give what stands in the ledger as owed by a claim of ours: its lost process may have recorded and written it.
+
+        To claim again under the same token changes nothing and gives the entry as it is.
+        """
+        ticket = Ticket(claim.entry_id, claim.generation)
+        found = self._patiently(lambda: self._ledger.claim([ticket], token), holding)
+        return {it.entry_id: it.owed_ms for it in found if it.owed_ms is not None}
 
     def _run_isolated(self, claim: Claim, token: str, holding: Holding) -> Summary | RetryLater | FinalFailure:
         """Run one attempt in a process of its own, which settles it by itself unless it is lost."""
@@ -229,7 +239,11 @@ class AttemptRunner:
             return [Failed(claim.entry_id, failure) for claim in claims]
 
     def _settle_done(self, done: Sequence[tuple[Claim, Outcome]], token: str, holding: Holding) -> list[Ended]:
-        """Settle what is done; gives those whose claims we still held."""
+        """Settle what is done; gives those that ended with it.
+
+        Not those whose claims we held no more, nor those that are to be looked at once more: they were marked repeated
+        meanwhile, by a bridge that goes back.
+        """
         if not done:
             return []
         settlements = [Settlement(it.entry_id, completion_mid(it.paid) if it.paid else None) for _, it in done]

@@ -81,14 +81,18 @@ class OwnProcess:
         """Run a claim's attempt; the process takes the claim over by its token."""
         command = [sys.executable, "-m", "tasks.isolated", claim.entry_id, str(claim.generation), token]
         # a session of its own: Ctrl-C is for the worker, which waits for it
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            text=True,
-            env=alone(os.environ),
-        )
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                text=True,
+                env=alone(os.environ),
+            )
+        except OSError as error:
+            # no memory, process or file is left, or a release is being exchanged: nothing that the request did
+            return Unfinished(WORKER_LOST, f"the attempt's own process could not be started: {error.strerror or error}")
         ends = time.monotonic() + self._limit + GRACE
         with child:
             while True:

@@ -2,5 +2,8 @@
 
 from celery import Celery
 
+from worker.slots import FreedSlots
+
 app = Celery("enrolment-reconciliation")
 app.config_from_object("celeryconfig")
+app.steps["consumer"].add(FreedSlots)

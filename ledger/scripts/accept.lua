@@ -2,14 +2,17 @@
 -- ARGV: now, bound, first wait in ms, most of what waits for one thing that the bound does not count, most of all
 --   that, most open requests of one bulk run, then 12 a request:
 --   id, enrolment, topic, partition, offset, requested ms, request, key, has key, event, repeated, bulk run or ''.
--- Returns a row a request: {'new' | 'known' | 'collapsed' | 'full' | 'stopped', generation to send or 0, whose}.
+-- Returns a row a request: {'new' | 'known' | 'collapsed' | 'full' | 'stopped' | 'taken', generation to send or 0,
+--   whose}.
+-- 'taken': another request is open under this offset, of a topic that was made anew or cut back since. It ends first, and
+-- nothing new comes in after it.
 -- What a pause of its course or batch keeps back is new and not sent; 'stopped' is all that is new while everything is
 -- paused. joining.lua has what it means to join an entry.
 local bound, wait, bound_of_run = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
 local total = tonumber(redis.call('GET', count) or '0')
 local function room() return bound - counted(total, tonumber(ARGV[4]), tonumber(ARGV[5])) end
 local free, is_stopped = room(), is_paused('all') or is_paused('drain')
-local rows = {}
+local rows, is_held = {}, false
 
 local function take_in(open, offset, run)
   redis.call('ZADD', open, offset, offset)
@@ -26,19 +29,27 @@ for at = 7, #ARGV, 12 do
   local id, enrolment, offset = ARGV[at], ARGV[at + 1], ARGV[at + 4]
   local requested, repeated, run = tonumber(ARGV[at + 5]), ARGV[at + 10], ARGV[at + 11]
   local entry, open = entry_key(id), open_key(ARGV[at + 2], ARGV[at + 3])
-  local other = redis.call('HGET', waiting, enrolment)
+  local other, is_own = redis.call('HGET', waiting, enrolment), redis.call('EXISTS', entry) == 1
 
-  if redis.call('EXISTS', entry) == 1 then
+  if is_own and is_another(entry, enrolment, run == '' and ARGV[at + 9]) then
+    is_held = true
+    rows[#rows + 1] = {'taken', 0, id}
+  elseif is_own then
     -- a bridge died before it committed
     if repeated == '1' then mark_repeated(entry, requested) end
     rows[#rows + 1] = {'known', to_send(entry), id}
   elseif redis.call('ZSCORE', open, offset) then
-    -- collapsed earlier into an entry that is still open; one that it brought out of its lane may not have been sent
+    -- collapsed earlier into an entry that is still open, whichever of the enrolment's it was; one that it brought out
+    -- of its lane may not have been sent
+    local runs = redis.call('HGET', running, enrolment)
+    for _, into in ipairs(repeated == '1' and {other or '', runs or ''} or {}) do
+      if redis.call('EXISTS', entry_key(into)) == 1 then mark_repeated(entry_key(into), requested) end
+    end
     local promoted = other and redis.call('HEXISTS', entry_key(other), 'promoted') == 1
     rows[#rows + 1] = {'known', promoted and to_send(entry_key(other)) or 0, other or ''}
   elseif is_stopped then
     rows[#rows + 1] = {'stopped', 0, ''}
-  elseif free <= 0 or (run ~= '' and redis.call('ZCARD', open) >= bound_of_run) then
+  elseif is_held or free <= 0 or (run ~= '' and redis.call('ZCARD', open) >= bound_of_run) then
     rows[#rows + 1] = {'full', 0, ''}
   elseif other and takes_more(entry_key(other)) then
     take_in(open, offset, run)

@@ -34,6 +34,7 @@ for at = 5, #ARGV, 2 do
       unpark(id, entry)
       if seen[6] then unshelve(id, entry, seen[6]) end
       redis.call('HSET', entry, 'state', 'claimed', 'token', token, 'group', group, 'blocked', 0)
+      redis.call('HDEL', entry, 'again')
       redis.call('HSET', running, enrolment, id)
       if redis.call('HGET', waiting, enrolment) == id then redis.call('HDEL', waiting, enrolment) end
       redis.call('ZADD', due, now + lease, id)

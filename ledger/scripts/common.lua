@@ -33,6 +33,14 @@ local function unclaim(id, entry, enrolment)
   return redis.call('HINCRBY', entry, 'generation', 1)
 end
 
+-- What waited for the end of another attempt at its enrolment goes on.
+local function wake_blocked(enrolment)
+  local blocked = redis.call('HGET', waiting, enrolment)
+  if blocked and redis.call('HGET', entry_key(blocked), 'blocked') == '1' then
+    redis.call('ZADD', due, now, blocked)
+  end
+end
+
 -- An entry begins to wait for `what`, with all clicks it stands for; and does so no longer.
 local function clicks_in(id, entry)
   return clicks_of(redis.call('HGET', entry, 'open'), redis.call('LRANGE', also_key(id), 0, -1))
@@ -83,9 +91,6 @@ local function finish(id, entry, is_given_up)
     -- whatever an older release left uncounted there
     redis.call('DEL', parked, runs_open)
   end
-  local blocked = redis.call('HGET', waiting, seen[1])
-  if blocked and redis.call('HGET', entry_key(blocked), 'blocked') == '1' then
-    redis.call('ZADD', due, now, blocked)
-  end
+  wake_blocked(seen[1])
   return closed
 end

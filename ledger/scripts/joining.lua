@@ -1,8 +1,11 @@
 -- Shared by every script too, for accept.lua: what an entry that is there means for a request that comes.
 
--- A request that may have been answered before is judged by when it was first asked.
+-- A request that may have been answered before is judged by when it was first asked. An attempt that runs knows nothing
+-- of that: where it announces nothing, another one follows it (settle.lua).
 local function mark_repeated(entry, requested)
-  local first = tonumber(redis.call('HGET', entry, 'requested'))
+  local seen = redis.call('HMGET', entry, 'state', 'repeated', 'requested')
+  local first = tonumber(seen[3])
+  if seen[1] == 'claimed' and (seen[2] ~= '1' or requested < first) then redis.call('HSET', entry, 'again', 1) end
   redis.call('HSET', entry, 'repeated', 1, 'requested', math.min(first, requested))
 end
 
@@ -10,6 +13,12 @@ end
 local function takes_more(entry)
   local seen = redis.call('HMGET', entry, 'crashes', 'failure', 'isolated')
   return seen[1] == '0' and not seen[2] and seen[3] ~= '1'
+end
+
+-- A topic that was made anew, or cut back, gives another record the offset of a request that is still open.
+local function is_another(entry, enrolment, event)
+  local seen = redis.call('HMGET', entry, 'enrolment', 'event')
+  return seen[1] ~= enrolment or (event and seen[2] ~= event)
 end
 
 -- The generation that is sent again where a bridge died, or could not send; 0 where an attempt has touched the entry.

@@ -11,16 +11,13 @@ for at = 3, #ARGV, 5 do
   if seen[1] ~= ARGV[2] then
     rows[#rows + 1] = 0
   else
-    local blocked = redis.call('HGET', waiting, seen[2])
     unclaim(id, entry, seen[2])
     redis.call('HINCRBY', entry, ARGV[at + 2], 1)
     redis.call('HSET', entry, 'reason', ARGV[at + 3])
     if ARGV[at + 2] ~= 'waits' then redis.call('HSET', entry, 'alone', 1) end
     if ARGV[at + 4] ~= '' then park(id, entry, ARGV[at + 4]) end
     redis.call('ZADD', due, now + tonumber(ARGV[at + 1]), id)
-    if blocked and redis.call('HGET', entry_key(blocked), 'blocked') == '1' then
-      redis.call('ZADD', due, now, blocked)
-    end
+    wake_blocked(seen[2])
     rows[#rows + 1] = 1
   end
 end

@@ -2,6 +2,7 @@
 --   first wait in ms, longest wait in ms, most entries a second of all bridges together.
 -- Returns a row an entry: {id, generation, alone (1 or 0), why ('lapsed' | 'retry' | 'unclaimed'), enrolment, run in
 -- whose lane it goes or ''}. What is paused goes onto its shelf instead, and comes back when the pause is over.
+may_grow()
 local first, longest = tonumber(ARGV[3]), tonumber(ARGV[4])
 local rows = {}
 

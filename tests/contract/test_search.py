@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciliation.errors import RequestFailed, SearchUnavailable
+from reconciliation.errors import PutOff, RequestFailed, SearchUnavailable
 from reconciliation.from_settings import collection_search
 from reconciliation.model import CollectionStatus
 from reconciliation.search import CollectionSearch, search_header
@@ -334,3 +334,23 @@ def test_a_private_authority_is_trusted_alone(service: Service, tmp_path: Path) 
             with pytest.raises(SearchUnavailable):
                 other.status("do_1")
             other.close()
+
+
+def test_a_service_that_is_slow_for_every_course_does_not_hold_a_group_up(
+    search: CollectionSearch, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = json.dumps({"result": {"count": 0}}).encode()
+
+    def ask(course_id: str) -> bytes:
+        clock.now += 2.0
+        if course_id == "broken":
+            raise RequestFailed("the search service answered 400")
+        return answer
+
+    monkeypatch.setattr(search, "_ask", ask)
+    found = search.statuses(["1", "broken", "2", "3", "4"])
+    assert clock.now == 6.0
+    assert [type(it) for it in found.values()] == [CollectionStatus, RequestFailed, CollectionStatus, PutOff, PutOff]
+    # what was answered is kept: the next look gets on
+    again = search.statuses(["1", "2", "3", "4"])
+    assert again == dict.fromkeys("1234", CollectionStatus.NOT_RETIRED)

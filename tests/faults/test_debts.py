@@ -1,19 +1,23 @@
 """A completion that is written is announced, however often and however its request fails meanwhile."""
 
+import psutil
+
 from tests.faults.conftest import MakeSite
 from tests.faults.stage import LIMIT, SETTINGS, Stage
-from tests.support.cassandra_proxy import completion_write
-from tests.support.kafka_proxy import produce_to
-from tests.support.relay import Treatment
+from tests.support.cassandra_proxy import aggregate_write, completion_write
+from tests.support.kafka_proxy import Question, produce_to
+from tests.support.relay import Fault, Treatment
+
+
+def hold_events(stage: Stage) -> list[Fault[Question]]:
+    topics = (stage.site.certificate_topic, stage.site.audit_topic)
+    return [stage.kafka.fault(Treatment.HOLD_REQUEST, produce_to(topic)) for topic in topics]
 
 
 def test_a_request_that_ends_every_process_while_it_announces_is_not_given_up(make_site: MakeSite) -> None:
     with Stage(make_site({**SETTINGS, "CRASH_ATTEMPTS": "1"}, workers=1)) as stage:
         learner = stage.add_learner()
-        certificates, audits = (
-            stage.kafka.fault(Treatment.HOLD_REQUEST, produce_to(topic))
-            for topic in (stage.site.certificate_topic, stage.site.audit_topic)
-        )
+        certificates, audits = hold_events(stage)
         stage.site.send(learner)
         # among others' threads, then in a process of its own; the third one comes after as many as it may be
         for kills in (1, 2, 3):
@@ -24,6 +28,29 @@ def test_a_request_that_ends_every_process_while_it_announces_is_not_given_up(ma
         audits.forget()
         assert stage.row(learner)["status"] == 2
         stage.near.start()
+        stage.wait_settled()
+        stage.check_completed_once(learner)
+
+
+def test_a_request_s_own_process_that_ends_while_it_announces_is_not_the_last(make_site: MakeSite) -> None:
+    with Stage(make_site({**SETTINGS, "CRASH_ATTEMPTS": "1"}, workers=1)) as stage:
+        learner = stage.add_learner()
+        aggregates = stage.cassandra.fault(Treatment.HOLD_REQUEST, aggregate_write)
+        stage.site.send(learner)
+        stage.far.start()
+        aggregates.wait(1, LIMIT)
+        # lost alone, with nothing owed yet: it goes on in a process of its own
+        stage.far.kill()
+        aggregates.forget()
+        assert stage.owed_on() is None
+        certificates, audits = hold_events(stage)
+        stage.far.start()
+        certificates.wait(1, LIMIT)
+        assert stage.row(learner)["status"] == 2
+        (own,) = [it for it in psutil.Process(stage.far.pid).children() if "tasks.isolated" in it.cmdline()]
+        own.kill()
+        certificates.forget()
+        audits.forget()
         stage.wait_settled()
         stage.check_completed_once(learner)
 

@@ -20,6 +20,7 @@ from reconciliation.model import (
     DebtStatus,
     EnrolmentKey,
     FinalFailure,
+    SyncRequest,
 )
 from tests.ledger.steps import ALICE, BOB, LEASE_MS, WAIT_MS, Clock, claim_one, request
 
@@ -109,6 +110,93 @@ def test_a_repeated_request_is_known_by_its_mark_and_its_earliest_time(ledger: L
     ledger.accept([request(second, repeated=True, at=300)])
     attempt = claim_one(ledger, tickets[0]).attempt()
     assert (attempt.requested_ms, attempt.repeated) == (300, True)
+
+
+def test_what_is_marked_repeated_while_its_attempt_runs_is_attempted_again(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    ledger.accept([request(1, repeated=True)])
+    assert ledger.settle([Settlement("entry-1")], "token") == [0]
+    assert ledger.open_count() == 1
+    (swept,) = ledger.sweep(10)
+    assert not swept.alone
+    claim = claim_one(ledger, swept.ticket, "next")
+    assert claim.request.repeated
+    # read again once more, it says nothing new
+    ledger.accept([request(1, repeated=True)])
+    assert ledger.settle([Settlement("entry-1")], "next") == [1]
+
+
+@pytest.mark.parametrize(
+    "settlement",
+    [Settlement("entry-1", "mid"), Settlement("entry-1", given_up=True)],
+    ids=["announced", "given up"],
+)
+def test_what_is_marked_repeated_meanwhile_ends_where_its_attempt_told_how(
+    ledger: Ledger, settlement: Settlement
+) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    ledger.accept([request(1, repeated=True)])
+    assert ledger.settle([settlement], "token") == [1]
+
+
+def test_an_attempt_that_knows_its_entry_as_repeated_hears_of_an_earlier_time(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1, repeated=True, at=900), request(2)]).tickets
+    claim_one(ledger, ticket)
+    ledger.accept([request(2, repeated=True, at=300)])
+    assert ledger.settle([Settlement("entry-1")], "token") == [0]
+    assert claim_one(ledger, ledger.sweep(10)[0].ticket, "next").attempt().requested_ms == 300
+
+
+def test_a_click_that_waits_goes_on_with_what_is_attempted_again(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, ticket)
+    (second,) = ledger.accept([request(2)]).tickets
+    assert ledger.claim([second], "second") == []
+    ledger.accept([request(1, repeated=True)])
+    ledger.settle([Settlement("entry-1")], "token")
+    assert {one.ticket.entry_id for one in ledger.sweep(10)} == {"entry-1", "entry-2"}
+
+
+def test_what_joined_earlier_marks_the_entry_that_it_joined(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1), request(2)]).tickets
+    claim_one(ledger, ticket)
+    ledger.accept([request(2, repeated=True)])
+    assert ledger.settle([Settlement("entry-1")], "token") == [0]
+    assert claim_one(ledger, ledger.sweep(10)[0].ticket, "next").request.repeated
+
+
+def test_what_joined_earlier_marks_what_waits_and_what_runs(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1), request(2)]).tickets
+    claim_one(ledger, ticket)
+    (waiting,) = ledger.accept([request(3)]).tickets
+    ledger.accept([request(2, repeated=True)])
+    assert ledger.settle([Settlement("entry-1")], "token") == [0]
+    assert claim_one(ledger, waiting, "next").request.repeated
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        request(1, BOB),
+        replace(request(1), record=replace(request(1).record, value=b'{"event":2}')),
+    ],
+    ids=["another learner", "another event"],
+)
+def test_a_record_under_the_offset_of_an_open_request_waits_for_its_end(ledger: Ledger, other: SyncRequest) -> None:
+    (ticket,) = ledger.accept([request(1), request(2)]).tickets
+    behind = request(9, EnrolmentKey("carol", "course", "batch"))
+    # as after a topic was made anew; whether the bridge goes back besides makes no difference
+    for repeated in (False, True):
+        acceptance = ledger.accept([request(7, BOB), replace(other, repeated=repeated), behind])
+        assert (acceptance.accepted, acceptance.taken, acceptance.stopped) == (1, True, False)
+    assert ledger.open_count() == 3
+    assert not claim_one(ledger, ticket).request.repeated
+    assert ledger.settle([Settlement("entry-1")], "token") == [2]
+    acceptance = ledger.accept([other, behind])
+    assert (acceptance.accepted, acceptance.taken) == (2, False)
+    assert ledger.open_count() == 3
 
 
 def test_nobody_joins_a_request_that_is_given_up_already(ledger: Ledger) -> None:
@@ -404,6 +492,7 @@ def test_a_settled_ledger_holds_nothing_but_its_memory(ledger: Ledger, redis_url
 
 def test_out_of_memory_stops_acceptance_and_nothing_else(ledger: Ledger, redis_url: str) -> None:
     tickets = ledger.accept([request(1), request(2, BOB), request(3, EnrolmentKey("carol", "c", "b"))]).tickets
+    identity = ledger.verify()
     with redis.Redis.from_url(redis_url) as client:
         client.config_set("maxmemory", 1)
         try:
@@ -415,6 +504,8 @@ def test_out_of_memory_stops_acceptance_and_nothing_else(ledger: Ledger, redis_u
             assert ledger.retry([RetryLater("entry-2", 0, Spends.ATTEMPT, "", "course:c")], "token") == [True]
             assert ledger.fail([("entry-3", FinalFailure("C", "e", 1, 2))], "token") == [FailureStatus.OWED]
             assert ledger.settle([Settlement("entry-1", "mid"), Settlement("entry-3")], "token") == [1, 1]
+            assert [one.ticket.entry_id for one in ledger.sweep(10)] == ["entry-2"]
+            assert ledger.verify().is_same_life(identity)
         finally:
             client.config_set("maxmemory", 0)
 
@@ -459,6 +550,7 @@ def test_the_identity_stays_until_the_data_goes(ledger: Ledger, redis_url: str) 
     with redis.Redis.from_url(redis_url) as client:
         client.delete(f"{ledger._prefix}epoch")
     after = ledger.verify()
+    assert 0 <= before.uptime <= after.uptime
     assert (after.run_id, after.epoch != before.epoch) == (before.run_id, True)
 
 

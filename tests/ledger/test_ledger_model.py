@@ -8,7 +8,7 @@ begins while it is paused, no click waits in a bulk run's lane, and in the end n
 
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -52,6 +52,8 @@ class World:
     tick: int = 0
     # the model's time at which each offset of a topic was accepted, and the learner that it asks for
     open: dict[tuple[str, int], tuple[int, EnrolmentKey]] = field(default_factory=dict)
+    # which of these were read again, as those that may have been answered before
+    repeated: set[tuple[str, int]] = field(default_factory=set)
     messages: list[list[Ticket]] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     # what operators paused
@@ -124,6 +126,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert sum(closed) == len(theirs)
         for place in theirs:
             del self.world.open[place]
+            self.world.repeated.discard(place)
         for attempt in self.world.attempts:
             if attempt.claim.request.enrolment == learner:
                 # whoever is at it has lost its claim
@@ -174,12 +177,16 @@ class LedgerMachine(RuleBasedStateMachine):
             assert ticket.run == run
 
     @precondition(lambda self: self.world.open)
-    @rule(data=st.data(), is_sent=st.booleans())
-    def accept_again_what_is_open(self, data: st.DataObject, is_sent: bool) -> None:
+    @rule(data=st.data(), is_sent=st.booleans(), is_repeated=st.booleans())
+    def accept_again_what_is_open(self, data: st.DataObject, is_sent: bool, is_repeated: bool) -> None:
         topic, offset = place = data.draw(st.sampled_from(sorted(self.world.open)))
-        request = self.request(
-            offset, self.world.open[place][1], topic.removeprefix("bulk:") if topic != CLICKS else ""
+        request = replace(
+            self.request(offset, self.world.open[place][1], topic.removeprefix("bulk:") if topic != CLICKS else ""),
+            repeated=is_repeated,
         )
+        if is_repeated and self.has_an_entry(topic, offset):
+            # what joined it is read again after it
+            self.world.repeated.add(place)
         acceptance = self.ledger.accept([request])
         assert acceptance.accepted == 1
         assert self.ledger.open_count() == len(self.world.open)
@@ -281,6 +288,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.attempts)
     @rule(data=st.data())
+    def settle_what_was_completed_before(self, data: st.DataObject) -> None:
+        attempt = data.draw(st.sampled_from(self.world.attempts))
+        self.end(attempt, announces=False)
+
+    @precondition(lambda self: self.world.attempts)
+    @rule(data=st.data())
     def owe_and_vanish(self, data: st.DataObject) -> None:
         attempt = data.draw(st.sampled_from(self.world.attempts))
         claim = attempt.claim
@@ -370,19 +383,24 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert other.leased_until <= self.world.now_ms
         self.world.attempts.append(Attempt(claim, self.world.tick, self.world.now_ms + LEASE * 1000))
 
-    def end(self, attempt: Attempt) -> None:
+    def end(self, attempt: Attempt, *, announces: bool = True) -> None:
         claim = attempt.claim
         learner = claim.request.enrolment
         debt = Debt(claim.entry_id, Completion(learner, 77), uuid.uuid4().hex)
-        (status,) = self.ledger.owe([debt], claim.token)
+        if announces:
+            (status,) = self.ledger.owe([debt], claim.token)
+            was_ours = status is DebtStatus.OWED
+        else:
+            (was_ours,) = self.ledger.renew([(claim.entry_id, claim.token)])
         before = self.ledger.open_count()
-        (closed,) = self.ledger.settle([Settlement(claim.entry_id, debt.mid)], claim.token)
+        (closed,) = self.ledger.settle([Settlement(claim.entry_id, debt.mid if announces else None)], claim.token)
         assert closed == before - self.ledger.open_count()
         ours = closed > 0
-        assert ours == (status is DebtStatus.OWED)
-        assert ours or attempt.leased_until <= self.world.now_ms
+        assert was_ours or attempt.leased_until <= self.world.now_ms
         self.world.attempts.remove(attempt)
         if not ours:
+            # what was read again while an attempt ran that does not know it, is the next one's to announce
+            assert not was_ours or (not announces and self.world.repeated)
             return
         # this attempt may close only what was accepted before it began, of its own learner; which of these, the ledger
         # chooses: those that had collapsed into its entry
@@ -391,9 +409,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (own.topic, own.offset) in gone
         assert len(gone) == closed
         for place in gone:
+            assert announces or claim.request.repeated or place not in self.world.repeated
+            self.world.repeated.discard(place)
             accepted, asks_for = self.world.open.pop(place)
             assert asks_for == learner
             assert accepted <= attempt.began
+
+    def has_an_entry(self, topic: str, offset: int) -> bool:
+        return bool(self.redis.exists(f"{self.ledger._prefix}entry:{topic}@{offset}"))
 
     def is_gone(self, topic: str, offset: int) -> bool:
         return self.redis.zscore(f"{self.ledger._prefix}open:{topic}:0", offset) is None
@@ -404,9 +427,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world.messages.clear()
         self.operations.end_pauses(sorted(self.world.paused))
         self.world.paused.clear()
+        # at least once: a pause that is over leaves with a sweep, also where nothing is open any more
         for _ in range(300):
-            if not self.world.open:
-                break
             self.world.now_ms += 30_000
             for swept in self.ledger.sweep(100):
                 for claim in self.ledger.claim([swept.ticket], uuid.uuid4().hex):
@@ -414,6 +436,8 @@ class LedgerMachine(RuleBasedStateMachine):
                     self.begin(claim)
             for attempt in list(self.world.attempts):
                 self.end(attempt)
+            if not self.world.open:
+                break
         assert not self.world.open
         left = {key.removeprefix(self.ledger._prefix) for key in self.redis.scan_iter(f"{self.ledger._prefix}*")}
         assert {key for key in left if not key.startswith(("paid:", "bulk:run:"))} <= {"count", "breaker", "swept"}

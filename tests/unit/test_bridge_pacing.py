@@ -28,7 +28,7 @@ def test_waits_double_up_to_their_limit() -> None:
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
 
 
-@pytest.mark.parametrize("hold", [Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES, Hold.OPERATOR])
+@pytest.mark.parametrize("hold", [Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES, Hold.OFFSET_TAKEN, Hold.OPERATOR])
 def test_what_no_server_is_to_blame_for_is_looked_at_more_often(hold: Hold) -> None:
     pacing = Pacing()
     for _ in range(20):

@@ -65,7 +65,7 @@ def test_a_bridge_whose_loop_stands_still_is_stuck() -> None:
 def test_a_bridge_is_not_ready_while_a_server_is_away_and_lives(hold: Hold) -> None:
     health = _bridge_at_work()
     health.ended_round(hold)
-    is_for_all = hold in (Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES, Hold.OPERATOR)
+    is_for_all = hold in (Hold.LEDGER_FULL, Hold.TOO_MANY_FAILURES, Hold.OFFSET_TAKEN, Hold.OPERATOR)
     assert health.against_readiness(2.0) == ([] if is_for_all else [str(hold)])
     assert health.against_life(2.0) == []
     health.ended_round(None)

@@ -1,5 +1,7 @@
 """Kafka that hangs, moves its coordinator, hides its brokers or makes a topic anew: the bridge reads on by itself."""
 
+import json
+
 from devstack.errors import DevstackError
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
@@ -97,6 +99,27 @@ def test_a_topic_that_is_made_anew_is_read_from_its_first_record(make_stand: Mak
     assert [place.offset for place in sent] == [0, 1, 2]
     wait_until("the new records are accepted", lambda: open_ids(stand, sent))
     stand.wait_committed()
+    bridge.end()
+
+
+def test_requests_of_a_topic_that_was_deleted_end_before_what_has_their_offsets(make_stand: MakeStand) -> None:
+    environment = unique("test")
+    stand = make_stand(environment)
+    create_topics(stand.ports.bootstrap, topic_names(environment), partitions=1)
+    bridge = stand.bridge()
+    before = stand.send(*learners(5))
+    stand.wait_committed()
+
+    delete_topic(stand.ports.bootstrap, stand.input_topic)
+    wait_until("the topic is there again", lambda: is_made(stand))
+    others = learners(3)
+    sent = stand.send(*others)
+    wait_told(bridge, "another request is open under a record's offset")
+    assert open_ids(stand, before)
+    settle(stand, [stand.entry_id(place) for place in before])
+    stand.wait_committed()
+    assert open_ids(stand, sent)
+    assert {json.loads(entry["enrolment"])[0] for entry in stand.entries().values()} == {it.user for it in others}
     bridge.end()
 
 

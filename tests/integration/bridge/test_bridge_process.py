@@ -169,6 +169,25 @@ def test_a_redis_that_may_evict_is_refused(stand: BridgeStand) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_a_redis_that_is_out_of_memory_takes_nothing_in_and_is_swept_all_the_same(stand: BridgeStand) -> None:
+    bridge = stand.bridge(LEDGER_SWEEP_AFTER="1", LEDGER_SWEEP_INTERVAL="0.1", LEDGER_LEASE="30")
+    (first,) = stand.send(*learners(1))
+    stand.wait_committed()
+    stand.redis.config_set("maxmemory", 1)
+    try:
+        (second,) = stand.send(*learners(1))
+        wait_told(bridge, "the ledger is full")
+        swept = int(stand.entries()[stand.entry_id(first)]["generation"])
+        # its message may be refused, where this Redis is the broker too
+        wait_until("the sweep", lambda: int(stand.entries()[stand.entry_id(first)]["generation"]) > swept)
+        assert open_ids(stand, [first])
+    finally:
+        stand.redis.config_set("maxmemory", 0)
+    stand.wait_committed()
+    assert open_ids(stand, [first, second])
+    bridge.end()
+
+
 def test_kafka_that_is_not_there_is_told_of_and_waited_for(stand: BridgeStand) -> None:
     with KafkaProxy(stand.ports.kafka) as proxy:
         proxy.cut()
