@@ -1,13 +1,17 @@
-"""Answers that don't come: each request has its time limit, whoever else is in its group."""
+"""Answers that don't come: each request and each page has its time limit, whoever else is in its group."""
 
+import itertools
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from cassandra.concurrent import execute_concurrent_with_args
 
 from devstack.ports import Ports
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import StoreUnavailable
 from reconciliation.model import EnrolmentKey, Look
+from tests.contract.conftest import Database
 from tests.support.cassandra_proxy import CassandraProxy, Request
 from tests.support.relay import Treatment
 
@@ -45,3 +49,29 @@ def test_an_answer_that_does_not_come_is_missed_by_its_learner_alone(
     assert "OperationTimedOut" in str(looks[7])
     # the answer that came late is nobody else's
     assert store.look(group) == [Look((), None)] * len(group)
+
+
+def test_a_page_after_the_first_has_a_time_limit_too(
+    connect: Callable[..., EnrolmentStore], proxy: CassandraProxy, database: Database, key: EnrolmentKey
+) -> None:
+    insert = database.session.prepare(
+        "INSERT INTO {keyspace}.user_content_consumption (userid, courseid, batchid, contentid, status)"
+        " VALUES (?, ?, ?, ?, 2)".replace("{keyspace}", database.keyspace)
+    )
+    rows = [(key.user_id, key.course_id, key.batch_id, f"do_{number}") for number in range(1_500)]
+    execute_concurrent_with_args(database.session, insert, rows)
+    pages = itertools.count(1)
+    store = connect(port=proxy.port, timeout=3.0)
+
+    with proxy.fault(Treatment.HOLD_REQUEST, lambda it: reads_of(key)(it) and next(pages) == 2) as second:
+        # a wait without end ends with the test, not the process
+        ended: list[object] = []
+        look = threading.Thread(target=lambda: ended.extend(store.look([key])), daemon=True)
+        look.start()
+        second.wait()
+        look.join(30)
+        assert [type(it) for it in ended] == [StoreUnavailable]
+
+    (look_again,) = store.look([key])
+    assert isinstance(look_again, Look)
+    assert len(look_again.consumption) == len(rows)

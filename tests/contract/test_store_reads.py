@@ -1,7 +1,5 @@
 """What the store reads of rows that stand in Cassandra, and how it connects."""
 
-import itertools
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,15 +9,12 @@ import pytest
 from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.io.libevreactor import LibevConnection
 
-from devstack.ports import Ports
 from reconciliation.comparison import LearnerRows
 from reconciliation.counters import Counters
 from reconciliation.enrolment_store import EnrolmentStore, StoreConfig
 from reconciliation.errors import RequestFailed, SettingsError, StoreUnavailable
 from reconciliation.learner_reader import LearnerReader
 from reconciliation.model import Consumption, EnrolmentKey, EnrolmentRow, EnrolmentWrite, Look, StatusWrite
-from tests.support.cassandra_proxy import CassandraProxy, Request
-from tests.support.relay import Treatment
 
 
 def test_a_look_brings_consumption_and_enrolment(
@@ -185,28 +180,3 @@ def test_a_server_that_is_away_is_said_to_be_at_once(
         connect(hosts=hosts, port=closed_port, timeout=2.0)
 
     assert time.monotonic() - begun < 10
-
-
-def test_a_page_after_the_first_has_a_time_limit_too(
-    connect: Callable[..., EnrolmentStore], database: Any, ports: Ports, key: EnrolmentKey
-) -> None:
-    insert = database.session.prepare(
-        "INSERT INTO {keyspace}.user_content_consumption (userid, courseid, batchid, contentid, status)"
-        " VALUES (?, ?, ?, ?, 2)".replace("{keyspace}", database.keyspace)
-    )
-    rows = [(key.user_id, key.course_id, key.batch_id, f"do_{number}") for number in range(1_500)]
-    execute_concurrent_with_args(database.session, insert, rows)
-    pages = itertools.count(1)
-
-    def is_second_page(request: Request) -> bool:
-        return "user_content_consumption" in request.statements[0] and request.names(key.user_id) and next(pages) == 2
-
-    with CassandraProxy(ports.cassandra) as proxy:
-        store = connect(port=proxy.port, timeout=1.5)
-        with proxy.fault(Treatment.HOLD_REQUEST, is_second_page) as second:
-            ended: list[object] = []
-            look = threading.Thread(target=lambda: ended.extend(store.look([key])), daemon=True)
-            look.start()
-            second.wait()
-            look.join(10)
-            assert [type(it) for it in ended] == [StoreUnavailable]
