@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reconciliation.requests import LARGEST_REQUEST_BYTES
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.site import UP_LIMIT
@@ -43,9 +44,10 @@ def test_failures_larger_than_their_topic_are_cut_and_block_nobody(make_site: Ma
     hopeless = [new_learner() for _ in range(12)]
     site.tables.add_consumption({learner: {"content": 2} for learner in hopeless})
     site.tables.add_enrolments(hopeless)
-    values = [_large(random, learner, random.choice([100, 15_000, 60_000, 500_000])) for learner in hopeless]
-    values[0] = _large(random, hopeless[0], 500_000)
-    # and this one by the bridge
+    values = [_large(random, learner, random.choice([100, 15_000, 45_000, 500_000])) for learner in hopeless]
+    values[0] = _large(random, hopeless[0], 45_000)
+    # and these by the bridge, as those of them that are too large for any request
+    values[1] = _large(random, hopeless[1], 500_000)
     garbage = random.randbytes(300_000)
     load.send_some(site, 150)
     site.send_records([(learner.user.encode(), value) for learner, value in zip(hopeless, values, strict=True)])
@@ -64,7 +66,9 @@ def test_failures_larger_than_their_topic_are_cut_and_block_nobody(make_site: Ma
     for learner, value in zip(hopeless, values, strict=True):
         record = by_key[learner.user.encode()]
         failure = record.event["failInfo"]
-        assert failure["errorCode"] == "RELATIONS_MISSING"
+        assert failure["errorCode"] == (
+            "INVALID_REQUEST" if len(value) > LARGEST_REQUEST_BYTES else "RELATIONS_MISSING"
+        )
         assert record.headers["original-topic"] == site.input_topic.encode()
         if "sha256" not in failure:
             whole = {name: part for name, part in record.event.items() if name not in ("jobName", "failInfo")}
@@ -72,7 +76,7 @@ def test_failures_larger_than_their_topic_are_cut_and_block_nobody(make_site: Ma
             continue
         assert len(value) > TOPIC_TAKES / 2
         _check_cut(failure, value)
-    assert "sha256" in by_key[hopeless[0].user.encode()].event["failInfo"]
+    assert all("sha256" in by_key[learner.user.encode()].event["failInfo"] for learner in hopeless[:2])
     _check_cut(by_key[None].event["failInfo"], garbage)
 
 

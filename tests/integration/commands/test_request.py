@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from devstack.ports import free_port
+from reconciliation.requests import LONGEST_ID_BYTES
 from tests.integration.commands.support import COMMAND, MEASURED, SETTINGS, enrol, give_course, ids, lines, run
 from tests.integration.conftest import MakeInstallation
 from tests.support.checks import check_announced_once
@@ -226,7 +227,7 @@ def test_hostile_ids_are_sent_whole_and_shown_harmless(idle: Installation, reque
     assert (edata["userId"], edata["courseId"], edata["batchId"]) == learner.ids
     not_text = run(idle, "request", "--user", b"\xff".decode(errors="surrogateescape"), *ids(learner)[2:])
     assert not_text.returncode == 2
-    assert "user contains what UTF-8 can't carry" in not_text.stderr
+    assert "'--user': it is not UTF-8" in not_text.stderr
     assert len(requests.records()) == 1
 
 
@@ -281,10 +282,10 @@ def test_a_kafka_that_takes_no_more_ends_it_with_the_count(
     assert {user.encode() for user in confirmed} <= {record.key for record in requests.records()}
 
 
-def test_an_id_too_large_for_the_topic_is_told(idle: Installation, requests: TopicReader) -> None:
-    limit_messages(idle.ports.bootstrap, idle.input_topic, 5_000)
-    noise = random.Random(3).randbytes(5_000).hex()
-    content = f"user,course,batch\n{noise},c,b\n".encode()
+def test_a_request_too_large_for_the_topic_is_told(idle: Installation, requests: TopicReader) -> None:
+    limit_messages(idle.ports.bootstrap, idle.input_topic, 1_000)
+    user, course, batch = (random.Random(seed).randbytes(LONGEST_ID_BYTES // 2).hex() for seed in range(3))
+    content = f"user,course,batch\n{user},{course},{batch}\n".encode()
     ended = run(idle, "request", "--file", "-", stdin=content)
     assert ended.returncode == 1
     assert "does not take an event of this size" in ended.stderr
