@@ -338,7 +338,8 @@ def test_an_id_that_no_row_can_have(site: Installation) -> None:
     assert ended.returncode == 1
     assert "nothing can stand under these ids" in ended.stderr
     ended = site.run_command("explain", "--user=", "--course=c", "--batch=b")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
+    assert "'--user': it is blank" in ended.stderr
 
 
 def test_servers_that_are_away(site: Installation) -> None:
