@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from bulk.order import Order
-from bulk.runs import DrivenRun, RunCounts
+from bulk.runs import DrivenRun, RunCounts, RunState
 from bulk.tally import Tally
 from commands.bulk_output import say_selection
 from commands.bulk_running import Done
@@ -17,17 +17,7 @@ def look_document(order: Order, before: Tally) -> dict[str, object]:
 
 def run_document(order: Order, done: Done, before: Tally | None, after: Tally | None) -> dict[str, object]:
     """Tell how a run ended; `after` is None where nobody looked again."""
-    return {
-        "run": done.run_id,
-        "selection": say_selection(order),
-        "applied": True,
-        "state": done.state.value,
-        "reason": done.reason,
-        **_counted(done.counts),
-        "unjudged": done.tally.unjudged,
-        "before": None if before is None else before.as_document(),
-        "after": None if after is None else after.as_document(),
-    }
+    return _document(order, done.run_id, done.state, done.reason, done.counts, done.tally.unjudged, before, after)
 
 
 def stopped_document(order: Order, driven: DrivenRun, why: str, before: Tally | None) -> dict[str, object]:
@@ -35,19 +25,28 @@ def stopped_document(order: Order, driven: DrivenRun, why: str, before: Tally | 
     counts: RunCounts | None = None
     with suppress(LedgerUnavailable):
         counts = driven.counts()
+    return _document(order, driven.run.run_id, driven.run.state, why, counts, None, before, None)
+
+
+def _document(
+    order: Order,
+    run_id: str,
+    state: RunState,
+    reason: str,
+    counts: RunCounts | None,
+    unjudged: int | None,
+    before: Tally | None,
+    after: Tally | None,
+) -> dict[str, object]:
+    counted = ("submitted", "collapsed", "settled", "open", "given_up", "certificates")
     return {
-        "run": driven.run.run_id,
+        "run": run_id,
         "selection": say_selection(order),
         "applied": True,
-        "state": driven.run.state.value,
-        "reason": why,
-        **_counted(counts),
-        "unjudged": None,
+        "state": state.value,
+        "reason": reason,
+        **{name: None if counts is None else getattr(counts, name) for name in counted},
+        "unjudged": unjudged,
         "before": None if before is None else before.as_document(),
-        "after": None,
+        "after": None if after is None else after.as_document(),
     }
-
-
-def _counted(counts: RunCounts | None) -> dict[str, object]:
-    names = ("submitted", "collapsed", "settled", "open", "given_up", "certificates")
-    return {name: None if counts is None else getattr(counts, name) for name in names}

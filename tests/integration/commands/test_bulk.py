@@ -263,17 +263,19 @@ def test_an_operator_ends_a_run_that_waits_for_cassandra_and_goes_on_later(
     assert (installation.tables.enrolment(learner) or {})["status"] == 2
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_the_question_never_goes_where_a_program_reads(installation: Installation, as_json: bool) -> None:
-    stuck(installation, 1)
+def answered(
+    installation: Installation, answer: bytes, *options: str, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    """Have what is stuck done, and give this answer to the question, on a terminal."""
     ours, theirs = pty.openpty()
     try:
-        os.write(ours, b"n\n")
-        ended = subprocess.run(
-            [COMMAND, "bulk", "--stuck", "--apply", *(["--json"] if as_json else [])],
+        os.write(ours, answer)
+        return subprocess.run(
+            [COMMAND, "bulk", "--stuck", "--apply", *options],
             env=installation.settings,
             stdin=theirs,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             timeout=120,
             check=False,
@@ -281,6 +283,12 @@ def test_the_question_never_goes_where_a_program_reads(installation: Installatio
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_question_never_goes_where_a_program_reads(installation: Installation, as_json: bool) -> None:
+    stuck(installation, 1)
+    ended = answered(installation, b"n\n", *(["--json"] if as_json else []))
     assert ended.returncode == 1
     assert "Have these 1 done?" in ended.stderr
     assert "Have these" not in ended.stdout
@@ -338,22 +346,7 @@ def test_on_a_terminal_it_shows_the_counts_and_asks(
     installation: Installation, answer: bytes, status: int, code: int
 ) -> None:
     (learner,) = stuck(installation, 1)
-    ours, theirs = pty.openpty()
-    try:
-        os.write(ours, answer)
-        ended = subprocess.run(
-            [COMMAND, "bulk", "--stuck", "--apply"],
-            env=installation.settings,
-            stdin=theirs,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    finally:
-        os.close(ours)
-        os.close(theirs)
+    ended = answered(installation, answer, stderr=subprocess.STDOUT)
     assert ended.returncode == code, ended.stdout
     shown = ended.stdout
     assert shown.index("1 enrolments were found") < shown.index("Have these 1 done?")
