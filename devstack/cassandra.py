@@ -135,7 +135,6 @@ class CassandraServer(JavaServer):
         self,
         place: Place,
         *,
-        sync_every_write: bool = True,
         version: str = VERSIONS[0],
         newest_protocol_alone: bool = False,
     ) -> None:
@@ -150,7 +149,7 @@ class CassandraServer(JavaServer):
         # one version does not read what another has left
         self._data = self.folder / ("data" if is_usual else f"data-{version}")
         self._protocols = _NEWEST_PROTOCOL if newest_protocol_alone else ""
-        self._commitlog = _SYNC_EVERY_WRITE if sync_every_write else _SYNC_AS_USUAL
+        self._commitlog = _SYNC_AS_USUAL if place.as_in_production else _SYNC_EVERY_WRITE
 
     def command(self) -> Sequence[str]:
         """Write the configuration and return the command line."""
@@ -180,12 +179,8 @@ class CassandraServer(JavaServer):
             "jdk.attach.allowAttachSelf": "true",
         }
         return [
-            str(self._java),
-            f"-Xms{HEAP_MEGABYTES}m",
-            f"-Xmx{HEAP_MEGABYTES}m",
-            "-XX:+UseSerialGC",
+            *self.java(HEAP_MEGABYTES),
             "-XX:+ExitOnOutOfMemoryError",
-            f"-XX:ErrorFile={self.folder}/crash-%p.log",
             f"-javaagent:{agent}",
             temporary_folder(self.folder),
             *(f"-D{name}={value}" for name, value in system.items()),

@@ -3,8 +3,10 @@
 import os
 import random
 import socket
+from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -21,6 +23,8 @@ _SERVERS_RANGE = (20_000, 26_000)
 #: found free is taken only when its server starts, so processes that look at the same time need parts of their own.
 FREE_PORTS = "DEVSTACK_FREE_PORTS"
 _TRIES = 200
+# What was found lately: whoever it was found for may not listen there yet.
+_found_lately: deque[int] = deque(maxlen=500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,15 @@ def is_free(port: int) -> bool:
 def free_port(reserved: Collection[int] = ()) -> int:
     """Find a port that a server could listen on now and that is none of `reserved`; raises DevstackError.
 
-    DEVSTACK_FREE_PORTS says between which.
+    DEVSTACK_FREE_PORTS says between which. One that this process found lately is left out, if others are left.
     """
     first, last = _free_ports_range()
-    for _ in range(_TRIES):
-        port = random.randint(first, last)  # noqa: S311 - spreads those that look at the same moment
+    drawn = (random.randint(first, last) for _ in range(_TRIES))  # noqa: S311 - spreads those that look at the same moment
+    others = (port for port in drawn if port not in _found_lately)
+    found_before = [port for port in _found_lately if first <= port <= last]
+    for port in chain(others, found_before):
         if port not in reserved and is_free(port):
+            _found_lately.append(port)
             return port
     raise DevstackError("stack", "no free port was found", "End some of the servers on this machine.")
 

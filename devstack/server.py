@@ -26,13 +26,14 @@ _OUT_OF_MEMORY = ("OutOfMemoryError", "insufficient memory", "Could not reserve 
 class Place:
     """Where a stack lives: `directory` holds its data, `cache` the packages that all stacks share.
 
-    With a `security` its servers ask for a user and for TLS.
+    With a `security` its servers ask for a user and for TLS. `as_in_production` is for measuring, see `Stack`.
     """
 
     directory: Path
     cache: Path
     ports: Ports
     security: Security | None = None
+    as_in_production: bool = False
 
 
 def unheard(_message: str) -> None:
@@ -113,8 +114,8 @@ class Server(ABC):
         self.process.kill()
 
     def stop(self) -> None:
-        """Freeze the server (SIGSTOP): its port still accepts connections, nothing is answered."""
-        self.process.send(signal.SIGSTOP)
+        """Freeze the server (SIGSTOP): its port still accepts connections, nothing is answered from here on."""
+        self.process.freeze()
 
     def resume(self) -> None:
         """Let a frozen server go on (SIGCONT)."""

@@ -53,8 +53,8 @@ class Stack:
     """Three servers on `ports`, their data in `directory`. Names are "kafka", "cassandra" and "redis".
 
     `environment` is what the topics are made for, `keyspace` what the tables are made in; `cache` holds the packages
-    that all stacks share (default: `packages_cache`). `sync_every_write` False
-    lets Cassandra acknowledge writes before they are on disk, as installations do. `security` makes all three ask for
+    that all stacks share (default: `packages_cache`). With `as_in_production` Cassandra acknowledges writes before they
+    are on disk, and Java compiles for hours instead of minutes, as installations do. `security` makes all three ask for
     a user. `cassandra` is the version of Cassandra, one of `devstack.cassandra.VERSIONS`. With `rabbitmq_port` a
     RabbitMQ joins them, "rabbitmq", which must be installed (devstack/rabbitmq.py).
     """
@@ -67,7 +67,7 @@ class Stack:
         environment: str = "local",
         keyspace: str = DEFAULT_KEYSPACE,
         cache: Path | None = None,
-        sync_every_write: bool = True,
+        as_in_production: bool = False,
         security: Security | None = None,
         rabbitmq_port: int | None = None,
         cassandra: str = VERSIONS[0],
@@ -77,8 +77,9 @@ class Stack:
         self._environment = environment
         self._keyspace = keyspace
         self._security = security
-        place = Place(self.directory, packages_cache() if cache is None else cache.absolute(), self.ports, security)
-        self._cassandra = CassandraServer(place, sync_every_write=sync_every_write, version=cassandra)
+        kept = packages_cache() if cache is None else cache.absolute()
+        place = Place(self.directory, kept, self.ports, security, as_in_production)
+        self._cassandra = CassandraServer(place, version=cassandra)
         servers: list[Server] = [KafkaServer(place), self._cassandra, RedisServer(place)]
         if rabbitmq_port is not None:
             servers.append(RabbitMqServer(place, rabbitmq_port))

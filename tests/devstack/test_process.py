@@ -1,6 +1,7 @@
 """A process is ended only while it is still the one that was started, and for certain."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -26,12 +27,25 @@ for _ in range(600):
 """
 DEAF = [sys.executable, "-c", DEAF_PROGRAM]
 
+SLEEPING_PROGRAM = """
+import threading, time
+for _ in range(60):
+    threading.Thread(target=time.sleep, args=[60]).start()
+print("up", flush=True)
+"""
+SLEEPERS = [sys.executable, "-c", SLEEPING_PROGRAM]
+
 
 def _await_log(process: DetachedProcess, text: str) -> None:
     deadline = time.monotonic() + 20
     while text not in process.log_tail():
         assert time.monotonic() < deadline, f"{text!r} never came: {process.log_tail()!r}"
         time.sleep(0.02)
+
+
+def _states(process: DetachedProcess) -> set[str]:
+    assert process.pid is not None
+    return {psutil.Process(thread.id).status() for thread in psutil.Process(process.pid).threads()}
 
 
 def test_it_is_known_again_by_another_reader_and_ends(tmp_path: Path) -> None:
@@ -49,11 +63,24 @@ def test_it_is_known_again_by_another_reader_and_ends(tmp_path: Path) -> None:
     assert not psutil.pid_exists(pid)
 
 
+def test_a_frozen_one_stands_still_in_all_its_threads_at_once(tmp_path: Path) -> None:
+    process = DetachedProcess(tmp_path)
+    process.spawn(SLEEPERS)
+    _await_log(process, "up")
+    try:
+        for _ in range(20):
+            process.freeze()
+            assert _states(process) == {psutil.STATUS_STOPPED}
+            process.send(signal.SIGCONT)
+    finally:
+        process.kill()
+
+
 def test_one_that_ignores_sigterm_is_killed_after_the_limit(tmp_path: Path) -> None:
     process = DetachedProcess(tmp_path)
     process.spawn(DEAF)
     _await_log(process, "up")
-    process.end(limit=0.5)
+    process.end(limit=3)
     assert process.pid is None
     assert process.how_it_ended() == "signal SIGKILL"
     assert "deaf" in process.log_tail()

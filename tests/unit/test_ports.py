@@ -38,3 +38,8 @@ def test_what_is_no_range_is_told(monkeypatch: pytest.MonkeyPatch, text: str) ->
     monkeypatch.setenv(FREE_PORTS, text)
     with pytest.raises(DevstackError, match="20000-21999"):
         free_port()
+
+
+def test_a_port_is_not_found_again_before_somebody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FREE_PORTS, part_of_range(1, 3))
+    assert len({free_port() for _ in range(200)}) == 200
