@@ -4,6 +4,12 @@ import os
 import signal
 import sys
 
+_USAGE = """\
+Usage: python -m bridge
+
+Runs one bridge until SIGTERM. It takes no arguments: its settings are environment variables, or lines of the file that
+CONFIG_FILE names; docs/settings.md lists them."""
+
 
 def main() -> int:
     """Run a bridge; returns the exit code: 0 after a signal, 1 after an error, 2 for a wrong setting."""
@@ -15,5 +21,14 @@ def main() -> int:
     return start()
 
 
+def run(arguments: list[str]) -> int:
+    """Run a bridge, or say that it takes no arguments: exit code 0 where help was asked for, else 2."""
+    if not arguments:
+        return main()
+    is_asked = arguments in (["--help"], ["-h"])
+    print(_USAGE, file=sys.stdout if is_asked else sys.stderr)
+    return 0 if is_asked else 2
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(sys.argv[1:]))

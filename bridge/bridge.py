@@ -94,6 +94,8 @@ class Bridge:
         self._pacing = Pacing()
         self._reminder = Reminder(first=30.0)
         self._identity: Identity | None = None
+        #: Whether sweeps were held back for the outage of the ledger that goes on.
+        self._is_put_off = False
         self._renew_at = 0.0
         self._input = make_input(self._leave)
 
@@ -114,7 +116,7 @@ class Bridge:
                 now = time.monotonic()
                 self._parts.health.turned(now, self._input.heard_at)
                 if self._pacing.may_try(now) and self._has_work(now):
-                    self._round(now)
+                    self._round()
         finally:
             self._input.close()
             self._parts.dispatcher.close()
@@ -143,9 +145,9 @@ class Bridge:
             or self._parts.sweeper.is_due(now)
         )
 
-    def _round(self, now: float) -> None:
+    def _round(self) -> None:
         try:
-            self._work(now)
+            self._work()
         except LedgerOutOfMemory as error:
             # no outage: sweeps go on, and what they send frees memory
             self._trouble(Hold.LEDGER_FULL, str(error))
@@ -161,13 +163,23 @@ class Bridge:
             self._well()
         self._parts.health.ended_round(self._pacing.hold)
 
-    def _work(self, now: float) -> None:
+    def _work(self) -> None:
         ledger = self._parts.ledger
-        identity = ledger.verify()
+        if self._pacing.hold is not Hold.LEDGER_AWAY:
+            self._is_put_off = False
+        try:
+            identity = ledger.verify()
+        except LedgerUnavailable:
+            self._is_put_off = False
+            raise
+        # only now: it may have hung for long before it answered
+        now = time.monotonic()
         if self._identity is not None and identity != self._identity:
             self._read_again()
-        elif self._pacing.hold is Hold.LEDGER_AWAY:
+        elif self._pacing.hold is Hold.LEDGER_AWAY and not self._is_put_off:
+            # once an outage: where accepting alone fails, sweeps go on
             self._parts.sweeper.put_off(now)
+            self._is_put_off = True
         elif self._identity is None:
             self._parts.sweeper.begin(now, identity.uptime)
         self._identity = identity

@@ -51,6 +51,15 @@ def make_app() -> Celery:
     return app
 
 
+def grouped(tickets: Sequence[Ticket], size: int) -> list[Sequence[Ticket]]:
+    """Share tickets out among groups of at most `size`, of as few courses as that allows.
+
+    An attempt reads the relation sets of each of its group's courses once, however many requests name the course.
+    """
+    by_course = sorted(tickets, key=lambda ticket: ticket.course_id)
+    return [by_course[at : at + size] for at in range(0, len(by_course), size)]
+
+
 class Dispatcher:
     """Sends messages through one connection that is held open. Not for use by several threads.
 
@@ -76,8 +85,8 @@ class Dispatcher:
         runs = [ticket for ticket in tickets if ticket.run]
         sizes = (self._group_size, self._group_size if self._bulk is None else self._bulk.group_size)
         for lane, size in zip((clicks, runs), sizes, strict=True):
-            for at in range(0, len(lane), size):
-                self._send_group(lane[at : at + size])
+            for group in grouped(lane, size):
+                self._send_group(group)
 
     def send_swept(self, swept: Sequence[Swept]) -> None:
         """Send overdue entries, those that must not share a message alone. Raises BrokerUnavailable."""

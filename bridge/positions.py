@@ -51,7 +51,10 @@ class _Position:
     repeated_below: int | None
 
     def is_marked_otherwise(self, identity: Identity) -> bool:
-        return self.mark is not None and self.mark.identity != identity
+        if self.mark is None:
+            # nothing of ours stands there, but an order to go back that was carried out is to be noted
+            return identity.rewind != ""
+        return self.mark.identity != identity
 
 
 def is_to_rewind(committed: Committed, identity: Identity) -> bool:

@@ -4,13 +4,17 @@ from confluent_kafka import Message
 
 from reconciliation.model import Origin, Record
 
+#: Later times are no times. A producer may stamp nanoseconds, or anything, and a double must hold them exactly.
+LATEST_MS = 2**53
+
 
 def to_record(message: Message) -> Record:
     """Turn what the consumer gave into a record; a value, key or header may be anything."""
     key, value = message.key(), message.value()
     _, timestamp_ms = message.timestamp()
+    moment = min(max(0, timestamp_ms), LATEST_MS)
     return Record(
-        origin=Origin(message.topic() or "", message.partition() or 0, message.offset() or 0, max(0, timestamp_ms)),
+        origin=Origin(message.topic() or "", message.partition() or 0, message.offset() or 0, moment),
         key=_bytes(key),
         value=_bytes(value),
         headers=_headers(message),

@@ -19,8 +19,8 @@ _NOT_ACCEPTED = ("full", "stopped", "taken")
 class Ticket:
     """Names one attempt: an entry and the generation that may be claimed. All that a message carries.
 
-    `course_id` is for people who look at the message on its way, and empty once it was received; so is `run`, the bulk
-    run in whose lane the message goes, empty for the clicks'.
+    `course_id` tells what belongs into one message, and people who look at it on its way what it is about; once it was
+    received it is empty. So is `run`, the bulk run in whose lane the message goes, empty for the clicks'.
     """
 
     entry_id: str

@@ -61,13 +61,16 @@ class LeaseKeeper:
 
     @contextmanager
     def holding(self, claims: Sequence[Claim]) -> Iterator[Holding]:
-        """Keep these claims alive within the block."""
+        """Keep these claims alive within the block.
+
+        Where no thread can be started for it, the attempt goes on all the same: it may be over within its lease, which
+        spends nobody's tries, and the next one tries to start the thread for both.
+        """
         holding = Holding([(claim.entry_id, claim.token) for claim in claims], self._longest)
         with self._lock:
             self._holdings.add(holding)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._renew_until_stopped, name="lease-keeper", daemon=True)
-                self._thread.start()
+                self._thread = self._started()
         try:
             yield holding
         finally:
@@ -85,17 +88,36 @@ class LeaseKeeper:
         if self._thread is not None:
             self._thread.join(timeout=self._interval + 1)
 
+    def _started(self) -> threading.Thread | None:
+        thread = threading.Thread(target=self._renew_until_stopped, name="lease-keeper", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # no thread is left for this process, or for its user (threading.py, Thread.start)
+            log.error("leases can't be renewed, nor hangs found, until another attempt begins", error=str(error))
+            return None
+        return thread
+
     def _renew_until_stopped(self) -> None:
+        untold: set[Holding] = set()
         while not self._stopped.wait(self._interval):
             with self._lock:
                 hung = [holding for holding in self._holdings if not holding.is_hung and holding.is_overdue()]
                 for holding in hung:
                     holding.is_hung = True
+                # one that has ended meanwhile hangs no more
+                untold = {*hung, *(untold & self._holdings)}
                 held = [key for holding in self._holdings if not holding.is_hung for key in holding.keys]
             try:
                 for holding in hung:
                     log.error("an attempt hangs, its requests go on elsewhere", entries=holding.entries())
+                while untold:
                     self._on_hung()
+                    untold.pop()
+            except Exception:
+                # the next round tells it again; the leases of others are renewed all the same
+                log.exception("an attempt hangs, and nothing could be done about it yet")
+            try:
                 if held:
                     self._ledger.renew(held)
             except LedgerUnavailable as error:

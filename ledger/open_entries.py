@@ -25,7 +25,7 @@ FIELDS = (
     "version",
 )
 
-_BLOCKED = "an attempt of the same enrolment runs"
+_BLOCKED = "an attempt of the same enrolment runs, or left a debt that is paid first"
 
 
 class EntryState(StrEnum):

@@ -113,7 +113,7 @@ class Reconciler:
             self._decide(works)
             with self._stages.time(Stage.AGGREGATES):
                 self._write_aggregates(store, works)
-            self._record_debts(works, record_debts)
+            self._record_debts(store, works, record_debts)
             with self._stages.time(Stage.ENROLMENTS):
                 self._write_enrolments(store, works)
             if self._course_list is not None:
@@ -237,26 +237,41 @@ class Reconciler:
         writing = [work for work in alive(works) if work.plan.aggregates]
         take_errors(writing, store.write_aggregates([work.plan.aggregates for work in writing]))
 
-    def _record_debts(self, works: Sequence[Work], record_debts: RecordDebts) -> None:
+    def _record_debts(self, store: EnrolmentStore, works: Sequence[Work], record_debts: RecordDebts) -> None:
         owing = [(work, work.plan.completion) for work in alive(works) if work.plan.completion is not None]
         if not owing:
             return
         debts = [Debt(work.attempt.entry_id, completion, completion_mid(completion)) for work, completion in owing]
         with self._stages.time(Stage.DEBTS):
             statuses = record_debts(debts)
-        set_back: list[Work] = []
+        paid: list[Work] = []
         for (work, completion), status in zip(owing, statuses, strict=True):
             if status is DebtStatus.LOST:
                 work.error = ClaimLost("the claim ended before the completion was written")
             elif status is DebtStatus.OWED:
                 work.announce = completion
-            elif self._rules.completed_on_from_consumption:
-                anew = completed_anew(work.plan, self._now_us() // 1000)
-                if anew is not None:
-                    work.plan = anew
-                    set_back.append(work)
-        if set_back:
-            self._record_debts(set_back, record_debts)
+            else:
+                paid.append(work)
+        if paid and self._rules.completed_on_from_consumption:
+            self._record_debts(store, self._set_back(store, paid), record_debts)
+
+    def _set_back(self, store: EnrolmentStore, paid: Sequence[Work]) -> list[Work]:
+        """Give those whose completion was announced and then taken back, planned anew as a completion of now.
+
+        A row that shows it by now was not set back: whoever lost the claim to us wrote it after our look, and before
+        it told the ledger that it had announced it.
+        """
+        now_ms = self._now_us() // 1000
+        anew = [(work, plan) for work in paid if (plan := completed_anew(work.plan, now_ms)) is not None]
+        rows = store.read_completions([work.attempt.enrolment for work, _ in anew])
+        set_back: list[Work] = []
+        for (work, plan), row in zip(anew, rows, strict=True):
+            if isinstance(row, ReconciliationError):
+                work.error = row
+            elif work.plan.completion is not None and not shows(row, work.plan.completion):
+                work.plan = plan
+                set_back.append(work)
+        return set_back
 
     def _write_enrolments(self, store: EnrolmentStore, works: Sequence[Work]) -> None:
         """Write the enrolments, then make sure that each completion is what a reader sees."""

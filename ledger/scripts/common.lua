@@ -8,7 +8,7 @@ if now == 0 then
 end
 local due = prefix .. 'due'         -- sorted set: entry id by the time at which the sweep looks at it
 local waiting = prefix .. 'waiting' -- hash: enrolment to the entry that waits for it, unclaimed
-local running = prefix .. 'running' -- hash: enrolment to the entry whose attempt runs
+local running = prefix .. 'running' -- hash: enrolment to the entry whose attempt runs, or ran and left a debt
 local count = prefix .. 'count'     -- how many offsets are open
 local parked = prefix .. 'parked'   -- hash: what entries wait for to how many offsets do; see retry.lua
 local breaker = prefix .. 'breaker' -- hash: how many final failures there were of late; see fail.lua
@@ -18,6 +18,8 @@ local paused = prefix .. 'paused'   -- hash: what operators paused to since when
 local function entry_key(id) return prefix .. 'entry:' .. id end
 local function also_key(id) return prefix .. 'also:' .. id end
 local function open_key(topic, partition) return prefix .. 'open:' .. topic .. ':' .. partition end
+-- hash beside an open set: the offset of what joined an entry, to that entry
+local function joined_key(open) return prefix .. 'joined:' .. string.sub(open, #prefix + #'open:' + 1) end
 local function paid_key(mid) return prefix .. 'paid:' .. mid end
 local function shelf_key(scope) return prefix .. 'shelf:' .. scope end -- sorted set: what waits there for a pause's end
 
@@ -25,10 +27,15 @@ local function shelf_key(scope) return prefix .. 'shelf:' .. scope end -- sorted
 -- after one that has written (script.c, scriptVerifyOOM; before Redis 7 scripting.c, luaRedisGenericCommand).
 local function may_grow() redis.call('DEL', prefix .. 'nothing') end
 
--- The claim is gone: the entry waits again, under a new generation, so that every older message is stale.
+-- The claim is gone: the entry waits again, under a new generation, so that every older message is stale. One that owes
+-- keeps its place before all others of its enrolment: whoever lost it may be about to write that very completion, and
+-- another attempt's would be a second one, under another mid.
 local function unclaim(id, entry, enrolment)
   redis.call('HSET', entry, 'state', 'waiting', 'token', '', 'sweeps', 0)
-  if redis.call('HGET', running, enrolment) == id then redis.call('HDEL', running, enrolment) end
+  redis.call('HDEL', entry, 'begun')
+  if redis.call('HGET', running, enrolment) == id and redis.call('HEXISTS', entry, 'owed') == 0 then
+    redis.call('HDEL', running, enrolment)
+  end
   redis.call('HSETNX', waiting, enrolment, id)
   return redis.call('HINCRBY', entry, 'generation', 1)
 end
@@ -60,15 +67,19 @@ end
 
 -- How many open offsets count towards the bound: what waits for one thing alone is let off, each up to `each`, and
 -- all of it together up to `all`; so are bulk runs' requests, which have bounds of their own.
-local function counted(total, each, all)
-  local let_off = 0
-  for _, offsets in ipairs(redis.call('HVALS', parked)) do let_off = let_off + math.min(tonumber(offsets), each) end
-  return total - open_of_runs() - math.min(let_off, all)
+local function let_off(each)
+  local found = 0
+  for _, offsets in ipairs(redis.call('HVALS', parked)) do found = found + math.min(tonumber(offsets), each) end
+  return found
 end
+local function counted(total, each, all) return total - open_of_runs() - math.min(let_off(each), all) end
 
 -- An offset is open no longer; gives 1, or 0 where it was not.
 local function close(open, offset, is_given_up)
   local closed, run = redis.call('ZREM', open, offset), run_of(open)
+  redis.call('HDEL', joined_key(open), offset)
+  -- with the last offset goes what an older release, which does not know of it, has left there
+  if redis.call('EXISTS', open) == 0 then redis.call('DEL', joined_key(open)) end
   if run then
     if closed == 1 and is_given_up then count_for_run(run, 'given_up') end
     if redis.call('EXISTS', open) == 0 then redis.call('SREM', runs_open, run) end

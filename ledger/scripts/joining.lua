@@ -1,12 +1,15 @@
 -- Shared by every script too, for accept.lua: what an entry that is there means for a request that comes.
 
+-- Redis would write a large number of milliseconds as 1.7e+18, which no reader takes for a whole number.
+local function whole(number) return string.format('%.0f', number) end
+
 -- A request that may have been answered before is judged by when it was first asked. An attempt that runs knows nothing
 -- of that: where it announces nothing, another one follows it (settle.lua).
 local function mark_repeated(entry, requested)
   local seen = redis.call('HMGET', entry, 'state', 'repeated', 'requested')
   local first = tonumber(seen[3])
   if seen[1] == 'claimed' and (seen[2] ~= '1' or requested < first) then redis.call('HSET', entry, 'again', 1) end
-  redis.call('HSET', entry, 'repeated', 1, 'requested', math.min(first, requested))
+  redis.call('HSET', entry, 'repeated', 1, 'requested', whole(math.min(first, requested)))
 end
 
 -- Joining an entry means sharing its end, so none may join one that is given up already or that may be the next.
@@ -19,6 +22,13 @@ end
 local function is_another(entry, enrolment, event)
   local seen = redis.call('HMGET', entry, 'enrolment', 'event')
   return seen[1] ~= enrolment or (event and seen[2] ~= event)
+end
+
+-- The same of one that joined an entry. Which one it was, an older release does not write down.
+local function is_of_another(open, offset, enrolment)
+  local into = redis.call('HGET', joined_key(open), offset)
+  local whose = into and redis.call('HGET', entry_key(into), 'enrolment')
+  return whose and whose ~= enrolment
 end
 
 -- The generation that is sent again where a bridge died, or could not send; 0 where an attempt has touched the entry.

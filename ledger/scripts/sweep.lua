@@ -5,6 +5,8 @@
 may_grow()
 local first, longest = tonumber(ARGV[3]), tonumber(ARGV[4])
 local rows = {}
+-- how often a process of its own may be lost before it began, and not count
+local MOST_UNBEGUN = 10
 
 -- after an outage everything is due at about the same time: the server that has just come back gets it bit by bit
 local second, swept = math.floor(now / 1000), prefix .. 'swept'
@@ -27,7 +29,8 @@ end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
   local entry = entry_key(id)
-  local seen = redis.call('HMGET', entry, 'state', 'enrolment', 'sweeps', 'group', 'isolated', 'accepted', 'lane')
+  local seen = redis.call('HMGET', entry, 'state', 'enrolment', 'sweeps', 'group', 'isolated', 'accepted', 'lane',
+    'begun')
   if not seen[1] then
     redis.call('ZREM', due, id)
   else
@@ -36,9 +39,13 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, mo
     redis.call('ZADD', ages, 'NX', seen[6] or now, id)
     if seen[1] == 'claimed' then
       -- the attempt died or hangs. In a group nobody is to blame yet: each goes on alone. Lost alone it may still be
-      -- another's victim, in the same process: it goes on in a process of its own, and only there it counts
+      -- another's victim, in the same process: it goes on in a process of its own, and only there it counts. Where that
+      -- one was lost before it began (an older release does not write down whether it had) hardly the request was to
+      -- blame; but nothing goes round for ever
       if seen[5] == '1' then
-        redis.call('HINCRBY', entry, 'crashes', 1)
+        if seen[8] ~= '0' or redis.call('HINCRBY', entry, 'unbegun', 1) > MOST_UNBEGUN then
+          redis.call('HINCRBY', entry, 'crashes', 1)
+        end
       elseif seen[4] == '1' then
         redis.call('HSET', entry, 'isolated', 1)
       end
@@ -61,6 +68,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, mo
   end
 end
 if #rows > 0 then
+  -- the seconds before are counted no more
+  if redis.call('HEXISTS', swept, second) == 0 then redis.call('DEL', swept) end
   redis.call('HINCRBY', swept, second, #rows)
   redis.call('EXPIRE', swept, 2)
 end

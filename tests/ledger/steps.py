@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ledger.entries import Claim, Ticket
+from ledger.entries import Claim, Swept, Ticket
 from ledger.ledger import Ledger
 from reconciliation.model import EnrolmentKey, Origin, Record, SyncRequest
 
@@ -28,3 +28,10 @@ def request(offset: int, enrolment: EnrolmentKey = ALICE, *, repeated: bool = Fa
 def claim_one(ledger: Ledger, ticket: Ticket, token: str = "token") -> Claim:
     (claim,) = ledger.claim([ticket], token)
     return claim
+
+
+def lapse(ledger: Ledger, clock: Clock) -> Swept:
+    """Let a lease go by, and give the one entry that is swept then."""
+    clock.now_ms += LEASE_MS
+    (swept,) = ledger.sweep(10)
+    return swept

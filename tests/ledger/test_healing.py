@@ -43,7 +43,7 @@ def test_a_course_has_one_turn_in_an_interval_over_all_workers(
 
 
 def test_the_next_turn_comes_after_the_interval(ports: Ports, environment: str) -> None:
-    turns = turns_of(ports, environment, 1.0)
+    turns = turns_of(ports, environment, 4.0)
     assert turns.take(["do_1"]) == [True]
     assert turns.take(["do_1"]) == [False]
     wait_until("the interval is over", lambda: turns.take(["do_1"]) == [True])

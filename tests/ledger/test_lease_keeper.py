@@ -1,8 +1,9 @@
-"""Leases on a real Redis, by the server's own clock: short ones, so that the test needs no long waits."""
+"""Leases on a real Redis: their time is the test's, so that a machine that stands still for a moment lapses none."""
 
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,12 +12,19 @@ from ledger.entries import Claim, Settlement
 from ledger.lease_keeper import LeaseKeeper
 from ledger.ledger import Ledger
 from reconciliation.model import EnrolmentKey, Origin, Record, SyncRequest
+from tests.ledger.steps import Clock
+from tests.support.threads import no_thread_starts
+from tests.support.waiting import wait_until
 
+#: So short that the keeper renews often; in seconds, and in milliseconds of the test's clock.
 LEASE = 0.3
+LEASE_MS = 300
+#: How long an attempt may take, in real seconds.
+LONGEST = 3.0
 
 
 @pytest.fixture
-def ledger(redis_url: str) -> Iterator[Ledger]:
+def ledger(redis_url: str, clock: Clock) -> Iterator[Ledger]:
     config = LedgerConfig(
         url=redis_url,
         group_id=uuid.uuid4().hex,
@@ -30,7 +38,7 @@ def ledger(redis_url: str) -> Iterator[Ledger]:
         paid_memory=1000,
         timeout=5,
     )
-    opened = Ledger(config)
+    opened = Ledger(config, clock)
     yield opened
     opened.close()
 
@@ -41,46 +49,56 @@ def claim_one(ledger: Ledger) -> list[Claim]:
     return ledger.claim(tickets, "token")
 
 
-def swept_within(ledger: Ledger, seconds: float) -> bool:
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        if ledger.sweep(10):
-            return True
-        time.sleep(0.02)
-    return False
+def lapses(ledger: Ledger, clock: Clock) -> bool:
+    """Let a lease go by, and say whether the claim is swept then."""
+    clock.now_ms += LEASE_MS
+    return bool(ledger.sweep(10))
 
 
-def test_a_claim_is_kept_while_its_attempt_runs_and_lapses_after(ledger: Ledger) -> None:
+def is_renewed(ledger: Ledger, clock: Clock) -> bool:
+    (row,) = ledger._redis.zrange(f"{ledger._prefix}due", 0, -1, withscores=True)
+    return row == (b"entry", clock.now_ms + LEASE_MS)
+
+
+def test_a_claim_is_kept_while_its_attempt_runs_and_lapses_after(ledger: Ledger, clock: Clock) -> None:
     keeper = LeaseKeeper(ledger, LEASE, 60, on_hung=pytest.fail)
-    claims = claim_one(ledger)
-    with keeper.holding(claims):
-        assert not swept_within(ledger, LEASE * 4)
-    assert swept_within(ledger, LEASE * 20)
+    with keeper.holding(claim_one(ledger)):
+        for _ in range(4):
+            clock.now_ms += LEASE_MS // 2
+            wait_until("it is renewed", lambda: is_renewed(ledger, clock))
+            assert ledger.sweep(10) == []
+    wait_until("it lapses", lambda: lapses(ledger, clock))
     keeper.close()
 
 
-def test_an_attempt_that_hangs_is_told_of_once_and_given_to_another(ledger: Ledger) -> None:
+def test_an_attempt_that_hangs_is_told_of_once_and_given_to_another(ledger: Ledger, clock: Clock) -> None:
     told: list[bool] = []
-    keeper = LeaseKeeper(ledger, LEASE, LEASE * 2, on_hung=lambda: told.append(True))
+    keeper = LeaseKeeper(ledger, LEASE, LONGEST, on_hung=lambda: told.append(True))
     assert not keeper.is_all_hung()
     with keeper.holding(claim_one(ledger)):
         assert not keeper.is_all_hung()
-        assert swept_within(ledger, LEASE * 20)
+        wait_until("it hangs", lambda: keeper.is_all_hung() and told)
+        wait_until("it lapses", lambda: lapses(ledger, clock))
         assert keeper.is_all_hung()
         with keeper.holding([]):
             assert not keeper.is_all_hung()
-    assert told == [True]
     keeper.close()
+    assert told == [True]
 
 
-def test_an_attempt_that_says_so_gets_on(ledger: Ledger) -> None:
-    keeper = LeaseKeeper(ledger, LEASE, LEASE * 4, on_hung=pytest.fail)
-    ends = time.monotonic() + LEASE * 12
+def test_an_attempt_that_says_so_gets_on(ledger: Ledger, clock: Clock) -> None:
+    told: list[bool] = []
+    keeper = LeaseKeeper(ledger, LEASE, LONGEST, on_hung=lambda: told.append(True))
+    ends = time.monotonic() + LONGEST * 1.5
     with keeper.holding(claim_one(ledger)) as holding:
         while time.monotonic() < ends:
             holding.touch()
-            assert not swept_within(ledger, LEASE / 4)
+            time.sleep(LEASE / 4)
+        assert not keeper.is_all_hung()
+        clock.now_ms += LEASE_MS // 2
+        wait_until("it is renewed", lambda: is_renewed(ledger, clock))
     keeper.close()
+    assert told == []
 
 
 def test_what_is_settled_is_renewed_no_more(ledger: Ledger) -> None:
@@ -90,4 +108,42 @@ def test_what_is_settled_is_renewed_no_more(ledger: Ledger) -> None:
         ledger.settle([Settlement("entry")], "token")
     assert keeper._holdings == set()
     assert ledger.open_count() == 0
+    keeper.close()
+
+
+def test_an_attempt_for_which_no_thread_starts_goes_on_and_is_kept_with_the_next(ledger: Ledger, clock: Clock) -> None:
+    keeper = LeaseKeeper(ledger, LEASE, 60, on_hung=pytest.fail)
+    with ExitStack() as running:
+        with no_thread_starts("lease-keeper") as refused:
+            running.enter_context(keeper.holding(claim_one(ledger)))
+        assert len(refused) == 1
+        running.enter_context(keeper.holding([]))
+        clock.now_ms += LEASE_MS // 2
+        wait_until("it is renewed", lambda: is_renewed(ledger, clock))
+    assert keeper._holdings == set()
+    keeper.close()
+
+
+def test_a_hang_about_which_nothing_could_be_done_is_told_again_and_others_are_renewed(
+    ledger: Ledger, clock: Clock
+) -> None:
+    told: list[bool] = []
+    is_refused = True
+
+    def tell() -> None:
+        told.append(True)
+        if is_refused:
+            raise RuntimeError("can't start new thread")
+
+    keeper = LeaseKeeper(ledger, LEASE, LONGEST, on_hung=tell)
+    with keeper.holding([]):
+        wait_until("it is told again and again", lambda: len(told) > 2)
+        with keeper.holding(claim_one(ledger)) as other:
+            clock.now_ms += LEASE_MS // 2
+            wait_until("the other is renewed", lambda: other.touch() or is_renewed(ledger, clock))
+            is_refused, before = False, len(told)
+            wait_until("it is told", lambda: other.touch() or len(told) > before)
+        seen = len(told)
+        time.sleep(LEASE * 2)
+        assert len(told) == seen
     keeper.close()

@@ -22,7 +22,7 @@ from reconciliation.model import (
     FinalFailure,
     SyncRequest,
 )
-from tests.ledger.steps import ALICE, BOB, LEASE_MS, WAIT_MS, Clock, claim_one, request
+from tests.ledger.steps import ALICE, BOB, LEASE_MS, WAIT_MS, Clock, claim_one, lapse, request
 
 
 def test_a_request_comes_out_of_a_claim_as_it_went_in(ledger: Ledger) -> None:
@@ -181,8 +181,9 @@ def test_what_joined_earlier_marks_what_waits_and_what_runs(ledger: Ledger) -> N
     [
         request(1, BOB),
         replace(request(1), record=replace(request(1).record, value=b'{"event":2}')),
+        request(2, BOB),
     ],
-    ids=["another learner", "another event"],
+    ids=["another learner", "another event", "another learner, where one had joined"],
 )
 def test_a_record_under_the_offset_of_an_open_request_waits_for_its_end(ledger: Ledger, other: SyncRequest) -> None:
     (ticket,) = ledger.accept([request(1), request(2)]).tickets
@@ -197,6 +198,26 @@ def test_a_record_under_the_offset_of_an_open_request_waits_for_its_end(ledger: 
     acceptance = ledger.accept([other, behind])
     assert (acceptance.accepted, acceptance.taken) == (2, False)
     assert ledger.open_count() == 3
+
+
+def test_what_joined_is_known_by_its_offset_until_its_entry_ends(ledger: Ledger) -> None:
+    (ticket,) = ledger.accept([request(1), request(2)]).tickets
+    assert ledger._redis.hgetall(f"{ledger._prefix}joined:requests:0") == {b"2": b"entry-1"}
+    assert ledger.accept([request(2)]).accepted == 1
+    claim_one(ledger, ticket)
+    assert ledger.settle([Settlement("entry-1")], "token") == [2]
+    # what an older release left there goes with the partition's last open offset
+    ledger._redis.hset(f"{ledger._prefix}joined:requests:0", "7", "gone")
+    (ticket,) = ledger.accept([request(3, BOB)]).tickets
+    claim_one(ledger, ticket)
+    ledger.settle([Settlement("entry-3")], "token")
+    assert not ledger._redis.exists(f"{ledger._prefix}joined:requests:0")
+
+
+@pytest.mark.parametrize("at", [1_700_000_000_000_000_000, 2**63 - 1])
+def test_a_time_beyond_all_is_read_again_as_a_whole_number(ledger: Ledger, at: int) -> None:
+    (ticket,) = ledger.accept([request(1, at=at), request(2, at=at, repeated=True)]).tickets
+    assert claim_one(ledger, ticket).request.record.origin.timestamp_ms == pytest.approx(at)
 
 
 def test_nobody_joins_a_request_that_is_given_up_already(ledger: Ledger) -> None:
@@ -254,9 +275,26 @@ def test_the_sweep_spreads_what_is_due_at_once(open_ledger: Callable[..., Ledger
     clock.now_ms += WAIT_MS
     found = []
     for _ in range(3):
-        found += [len(ledger.sweep(10)), len(ledger.sweep(10))]
+        found.append(len(ledger.sweep(10)))
+        # its count of a second's sweeps lasts two of Redis' seconds, whatever the test's clock says
+        ledger._redis.persist(f"{ledger._prefix}swept")
+        found.append(len(ledger.sweep(10)))
         clock.now_ms += 1000
     assert found == [2, 0, 2, 0, 1, 0]
+
+
+def test_the_sweeps_of_a_second_are_counted_no_longer_than_they_count(
+    open_ledger: Callable[..., Ledger], clock: Clock
+) -> None:
+    ledger = open_ledger(sweep_rate=1)
+    ledger.accept([request(n, EnrolmentKey(f"learner-{n}", "course", "batch")) for n in range(5)])
+    clock.now_ms += WAIT_MS
+    for _ in range(5):
+        assert len(ledger.sweep(10)) == 1
+        # as where something is overdue in every second: its time never runs out
+        ledger._redis.persist(f"{ledger._prefix}swept")
+        clock.now_ms += 1000
+    assert ledger._redis.hlen(f"{ledger._prefix}swept") == 1
 
 
 def fail_one(ledger: Ledger, offset: int) -> FailureStatus:
@@ -416,12 +454,48 @@ def test_an_attempt_lost_alone_goes_on_in_its_own_process_and_only_there_it_coun
     seen = []
     for number in range(4):
         claim = claim_one(ledger, ticket, f"dead-{number}")
+        # the process of its own begins with this
+        assert claim_one(ledger, ticket, f"dead-{number}") == claim
         seen.append((claim.isolated, claim.crashes))
-        clock.now_ms += LEASE_MS
-        (swept,) = ledger.sweep(10)
+        swept = lapse(ledger, clock)
         assert swept.alone
         ticket = swept.ticket
     assert seen == [(False, 0), (True, 0), (True, 1), (True, 2)]
+
+
+def test_an_own_process_lost_before_it_began_does_not_count_but_for_ever(ledger: Ledger, clock: Clock) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    seen = []
+    for number in range(14):
+        claim = claim_one(ledger, ticket, f"dead-{number}")
+        seen.append((claim.isolated, claim.crashes))
+        swept = lapse(ledger, clock)
+        assert swept.alone
+        ticket = swept.ticket
+    assert seen == [(False, 0), *[(True, 0)] * 11, (True, 1), (True, 2)]
+
+
+def test_what_one_process_began_says_nothing_of_the_next(ledger: Ledger, clock: Clock) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    for token in ("alone", "own"):
+        claim_one(ledger, ticket, token)
+        claim_one(ledger, ticket, token)
+        ticket = lapse(ledger, clock).ticket
+    for token in ("lost", "lost again"):
+        assert claim_one(ledger, ticket, token).crashes == 1
+        ticket = lapse(ledger, clock).ticket
+
+
+def test_a_release_that_does_not_say_whether_it_began_is_judged_as_ever(
+    ledger: Ledger, clock: Clock, redis_url: str
+) -> None:
+    (ticket,) = ledger.accept([request(1)]).tickets
+    client = redis.Redis.from_url(redis_url)
+    for number in range(3):
+        assert claim_one(ledger, ticket, f"dead-{number}").crashes == max(0, number - 1)
+        client.hdel(f"{ledger._prefix}entry:entry-1", "begun")
+        ticket = lapse(ledger, clock).ticket
+    client.close()
 
 
 def test_a_crash_that_is_told_counts_at_once(ledger: Ledger) -> None:
@@ -467,6 +541,25 @@ def test_debts_outlive_the_attempt_that_recorded_them(ledger: Ledger, clock: Clo
     clock.now_ms += LEASE_MS
     claim = claim_one(ledger, ledger.sweep(10)[0].ticket)
     assert (claim.owed_ms, claim.failure) == (123, failure)
+
+
+def test_who_owes_a_completion_goes_before_all_others_of_its_enrolment(ledger: Ledger, clock: Clock) -> None:
+    """The attempt that was given up for lost may still write that completion: another must not make a second one."""
+    claim_one(ledger, ledger.accept([request(1)]).tickets[0])
+    (second,) = ledger.accept([request(2)]).tickets
+    ledger.owe([Debt("entry-1", Completion(ALICE, 123), "mid")], "token")
+    clock.now_ms += LEASE_MS
+    swept = {it.ticket.entry_id: it.ticket for it in ledger.sweep(10)}
+    assert set(swept) == {"entry-1", "entry-2"}
+    assert ledger.claim([second, swept["entry-2"]], "second") == []
+    assert claim_one(ledger, swept["entry-1"], "third").owed_ms == 123
+    ledger.retry([RetryLater("entry-1", 60_000, Spends.WAIT, "Kafka is away")], "third")
+    assert ledger.claim([it.ticket for it in ledger.sweep(10)], "fourth") == []
+    clock.now_ms += 60_000
+    for it in ledger.sweep(10):
+        ledger.claim([it.ticket], "fifth")
+    ledger.settle([Settlement("entry-1", "mid")], "fifth")
+    assert claim_one(ledger, ledger.sweep(10)[0].ticket, "sixth").entry_id == "entry-2"
 
 
 def test_a_paid_announcement_is_remembered(ledger: Ledger) -> None:

@@ -3,7 +3,8 @@
 Bridges accept and may die before they commit, messages are lost, doubled and late, workers vanish at any step,
 operators pause and forget, and bulk runs submit beside. The model knows only what people are promised: whatever was
 accepted is settled by an attempt that began after it was accepted, there is one attempt per enrolment at a time, none
-begins while it is paused, no click waits in a bulk run's lane, and in the end nothing is left.
+begins while another request owes the enrolment's completion, none while it is paused, no click waits in a bulk run's
+lane, and in the end nothing is left.
 """
 
 import uuid
@@ -54,8 +55,12 @@ class World:
     open: dict[tuple[str, int], tuple[int, EnrolmentKey]] = field(default_factory=dict)
     # which of these were read again, as those that may have been answered before
     repeated: set[tuple[str, int]] = field(default_factory=set)
+    # of whom one was read again that has no entry of its own, since it joined another
+    joined_again: set[EnrolmentKey] = field(default_factory=set)
     messages: list[list[Ticket]] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    # which entry recorded a completion of an enrolment, and left it so
+    owing: dict[EnrolmentKey, str] = field(default_factory=dict)
     # what operators paused
     paused: set[str] = field(default_factory=set)
 
@@ -187,6 +192,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if is_repeated and self.has_an_entry(topic, offset):
             # what joined it is read again after it
             self.world.repeated.add(place)
+        elif is_repeated:
+            self.world.joined_again.add(request.enrolment)
         acceptance = self.ledger.accept([request])
         assert acceptance.accepted == 1
         assert self.ledger.open_count() == len(self.world.open)
@@ -298,7 +305,10 @@ class LedgerMachine(RuleBasedStateMachine):
         attempt = data.draw(st.sampled_from(self.world.attempts))
         claim = attempt.claim
         debt = Debt(claim.entry_id, Completion(claim.request.enrolment, 77), uuid.uuid4().hex)
-        self.ledger.owe([debt], claim.token)
+        (status,) = self.ledger.owe([debt], claim.token)
+        assert status is DebtStatus.OWED or attempt.leased_until <= self.world.now_ms
+        if status is DebtStatus.OWED:
+            self.world.owing[claim.request.enrolment] = claim.entry_id
         self.world.attempts.remove(attempt)
 
     @rule(seconds=st.sampled_from([1, 14, 16, LEASE + 1, 200]))
@@ -381,6 +391,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if other.claim.request.enrolment == claim.request.enrolment:
                 # whoever still believes to be at it has lost its claim
                 assert other.leased_until <= self.world.now_ms
+        owing = self.world.owing.get(claim.request.enrolment)
+        assert owing in (None, claim.entry_id) or not self.redis.exists(f"{self.ledger._prefix}entry:{owing}")
         self.world.attempts.append(Attempt(claim, self.world.tick, self.world.now_ms + LEASE * 1000))
 
     def end(self, attempt: Attempt, *, announces: bool = True) -> None:
@@ -400,7 +412,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world.attempts.remove(attempt)
         if not ours:
             # what was read again while an attempt ran that does not know it, is the next one's to announce
-            assert not was_ours or (not announces and self.world.repeated)
+            again = {self.world.open[place][1] for place in self.world.repeated} | self.world.joined_again
+            assert not was_ours or (not announces and learner in again)
             return
         # this attempt may close only what was accepted before it began, of its own learner; which of these, the ledger
         # chooses: those that had collapsed into its entry

@@ -72,6 +72,23 @@ def test_the_message_that_was_refused_may_be_claimed_once_the_pause_is_over(
     assert left(ledger) == {"count"}
 
 
+def test_a_message_that_finds_another_attempt_once_the_pause_is_over_is_on_no_shelf(
+    ledger: Ledger, operations: Operations
+) -> None:
+    (running,) = ledger.accept([request(1)]).tickets
+    claim_one(ledger, running)
+    (refused,) = ledger.accept([request(2)]).tickets
+    operations.pause([COURSE], "")
+    assert ledger.claim([refused], "other") == []
+    operations.end_pauses([COURSE])
+    assert ledger.claim([refused], "other") == []
+    assert "shelf:course:course" not in left(ledger)
+    # it waits for the end of the other attempt alone
+    assert ledger.sweep(100) == []
+    assert ledger.settle([Settlement("entry-1")], "token") == [1]
+    assert [ticket.entry_id for ticket in wait_messages(ledger)] == ["entry-2"]
+
+
 @pytest.mark.parametrize("scope", [EVERYTHING, DRAIN])
 def test_nothing_new_is_accepted_while_acceptance_is_stopped(
     ledger: Ledger, operations: Operations, scope: str
@@ -181,6 +198,8 @@ def test_an_attempt_that_dies_meanwhile_is_judged_as_ever_and_waits(
     seen = []
     for number in range(3):
         claim = claim_one(ledger, ticket, f"dead-{number}")
+        # the process of its own begins with this
+        assert claim_one(ledger, ticket, f"dead-{number}") == claim
         seen.append((claim.isolated, claim.crashes))
         operations.pause([BATCH], "")
         clock.now_ms += LEASE_MS

@@ -85,6 +85,17 @@ def test_an_order_to_go_back_is_carried_out_once() -> None:
     assert not is_to_rewind(Committed(50, commit.mark.encode()), ordered)
 
 
+def test_an_order_carried_out_where_no_mark_of_ours_stands_is_noted_at_once() -> None:
+    ordered = Identity("epoch", "run", "order")
+    positions = Positions()
+    assert positions.begin(0, Committed(50, None), ordered, Bounds(0, 50), rewound=10) == 10
+    positions.advance({0: 50})
+    assert positions.is_behind(ordered)
+    (commit,) = positions.due(ordered, {0: None}, renew=False)
+    assert commit == Commit(0, 50, CommitMark(ordered, None), by_name=True)
+    assert not is_to_rewind(Committed(50, commit.mark.encode()), ordered)
+
+
 def test_an_order_to_go_back_never_skips_anything() -> None:
     ordered = Identity("epoch", "run", "order")
     positions = Positions()
