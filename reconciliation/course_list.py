@@ -51,6 +51,8 @@ class CourseList:
         self._told = threading.Condition()
         self._thread: threading.Thread | None = None
         self._reminder = Reminder()
+        # of its own: a cache that answers does not mean that threads start again
+        self._no_thread = Reminder()
 
     def changed(self, user_ids: Iterable[str]) -> None:
         """Have these learners' lists dropped soon; returns at once, whatever the cache does."""
@@ -58,8 +60,7 @@ class CourseList:
             self._waiting.update(dict.fromkeys(user_ids))
             self._shorten()
             if self._waiting and self._thread is None and not self._is_closing:
-                self._thread = threading.Thread(target=self._run, name="course-list", daemon=True)
-                self._thread.start()
+                self._thread = self._started()
             self._told.notify()
 
     def close(self) -> None:
@@ -72,7 +73,29 @@ class CourseList:
             thread.join(self._timeout)
         self._redis.close()
 
+    def _started(self) -> threading.Thread | None:
+        thread = threading.Thread(target=self._run, name="course-list", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # no thread is left for this process, or for its user (threading.py, Thread.start): the next change tries
+            if self._no_thread.due("no thread", time.monotonic()):
+                log.warning("cached course lists can't be dropped for now: no thread starts", error=str(error))
+            return None
+        return thread
+
     def _run(self) -> None:
+        try:
+            self._drop_until_idle()
+        except Exception as error:  # noqa: BLE001 - the next change begins anew; its text may have a learner's id
+            log.error("cached course lists could not be dropped", error=type(error).__name__)
+        finally:
+            with self._told:
+                # another one may run by now
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _drop_until_idle(self) -> None:
         while users := self._next():
             if self._drop(users):
                 continue

@@ -5,19 +5,16 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-
-import requests
-from urllib3.exceptions import HTTPError
+from typing import TYPE_CHECKING
 
 from reconciliation.errors import PutOff, ReconciliationError, RequestFailed, SearchUnavailable
 from reconciliation.model import CollectionStatus
 from reconciliation.settings import Settings
 
+if TYPE_CHECKING:
+    from reconciliation.search_client import SearchClient
+
 _MOST_CACHED = 10_000
-_LARGEST_ANSWER_BYTES = 1_000_000
-_CHUNK_BYTES = 65_536
-_FIRST_SERVER_ERROR = 500
-_REFUSALS = (requests.codes.unauthorized, requests.codes.forbidden)
 # Seconds until a course is asked about that a slow service left no time for: those before it are known by then.
 _NEXT_LOOK = 1.0
 _SLOW = "the search service is slow, other courses were asked about first (service.search.timeout)"
@@ -42,23 +39,22 @@ class CollectionSearch:
         header: tuple[str, str] | None = None,
         authority: str | None = None,
     ) -> None:
-        self._base_path = base_path.rstrip("/")
+        self._base_path = base_path
         self._timeout = timeout
         self._cache_expiry = cache_expiry
         self._clock = clock
-        self._session = requests.Session()
-        # The service is a neighbour in the cluster: a proxy or a .netrc of the environment is not meant for it.
-        self._session.trust_env = False
-        if authority is not None:
-            self._session.verify = authority
-        if header is not None:
-            self._session.headers.update([header])
+        self._header = header
+        self._authority = authority
+        self._client: SearchClient | None = None
         self._cached: OrderedDict[str, tuple[float, CollectionStatus]] = OrderedDict()
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close all connections."""
-        self._session.close()
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def status(self, course_id: str) -> CollectionStatus:
         """Return whether the course is retired; a course that is not found is not.
@@ -105,51 +101,16 @@ class CollectionSearch:
             return
 
     def _ask(self, course_id: str) -> bytes:
-        question = {
-            "request": {
-                "filters": {
-                    "objectType": "Collection",
-                    "identifier": course_id,
-                    "status": ["Live", "Unlisted", "Retired"],
-                },
-                "fields": ["status"],
-            }
-        }
-        try:
-            with self._session.post(
-                f"{self._base_path}/v3/search",
-                json=question,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                code, body = answer.status_code, self._body(answer)
-        except (OSError, HTTPError) as error:
-            # not requests.RequestException alone, which is an OSError: an authority's file may be gone
-            raise _unavailable(error) from error
-        if code >= _FIRST_SERVER_ERROR or code == requests.codes.too_many_requests:
-            raise SearchUnavailable(f"the search service answered {code}")
-        if code in _REFUSALS:
-            # the same for every course: nobody's request is given up for our own credentials
-            raise SearchUnavailable(
-                f"the search service answered {code} (look at service.search.token and service.search.header)"
-            )
-        if code != requests.codes.ok:
-            raise RequestFailed(f"the search service answered {code} for course {course_id}")
-        return body
+        return self._opened().ask(course_id)
 
-    def _body(self, answer: requests.Response) -> bytes:
-        # The library's own timeout begins anew with every byte that arrives, and its iter_content waits until a chunk
-        # is full (urllib3/response.py, HTTPResponse.stream): a slow trickle would hold us for ever.
-        deadline = self._clock() + self._timeout
-        body = b""
-        while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
-            body += chunk
-            if self._clock() > deadline:
-                raise SearchUnavailable(f"the search service's answer took more than {self._timeout} s")
-            if len(body) > _LARGEST_ANSWER_BYTES:
-                raise RequestFailed(f"the search service's answer is larger than {_LARGEST_ANSWER_BYTES} bytes")
-        return body
+    def _opened(self) -> "SearchClient":
+        # requests takes memory, and most workers never come upon a course without leaf nodes (docs/performance.md)
+        from reconciliation.search_client import SearchClient  # noqa: PLC0415 - loaded with the first question
+
+        with self._lock:
+            if self._client is None:
+                self._client = SearchClient(self._base_path, self._timeout, self._clock, self._header, self._authority)
+            return self._client
 
     def _from_cache(self, course_id: str) -> CollectionStatus | None:
         with self._lock:
@@ -181,7 +142,3 @@ def _status_of(body: bytes) -> CollectionStatus:
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise RequestFailed(f"the search service answered 200 with a body that is no search result: {error}") from error
     return CollectionStatus.RETIRED if status == "Retired" else CollectionStatus.NOT_RETIRED
-
-
-def _unavailable(error: Exception) -> SearchUnavailable:
-    return SearchUnavailable(f"the search service did not answer: {error}")

@@ -14,6 +14,7 @@ from reconciliation.settings import load_settings
 from tests.support.installation import unique
 from tests.support.redis_proxy import Command, RedisProxy
 from tests.support.relay import Treatment
+from tests.support.threads import no_thread_starts
 from tests.support.waiting import wait_until
 
 DATABASE = 3
@@ -164,4 +165,45 @@ def test_a_refusal_is_told_once_and_does_not_end_it(
     told = printed()
     assert told.count("can't be dropped") == 1
     assert "ENROLMENT_CACHE_REDIS_URL" in told
+    assert user not in told
+
+
+def test_nobody_feels_that_no_thread_starts_and_the_next_change_catches_up(
+    ports: Ports, cache: Any, make_list: MakeList, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users = [unique("user") for _ in range(3)]
+    fill(cache, users)
+    lists = make_list(ports.redis)
+    with no_thread_starts("course-list") as refused:
+        lists.changed(users[:1])
+        lists.changed(users[1:2])
+    assert len(refused) == 2
+    assert left(cache, users) == len(users)
+
+    lists.changed(users[2:])
+
+    wait_until("all are dropped", lambda: left(cache, users) == 0)
+    assert capsys.readouterr().out.count("no thread starts") == 1
+
+
+def test_after_an_error_that_nobody_foresaw_the_next_change_begins_anew(
+    ports: Ports, cache: Any, make_list: MakeList, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, later = unique("user"), unique("user")
+    fill(cache, [user, later])
+    lists = make_list(ports.redis)
+
+    def break_off(users: list[str]) -> bool:
+        raise ValueError(users[0])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lists, "_drop", break_off)
+        lists.changed([user])
+        wait_until("its thread has ended", lambda: lists._thread is None)
+
+    lists.changed([later])
+
+    wait_until("it is dropped", lambda: left(cache, [later]) == 0)
+    told = capsys.readouterr().out
+    assert "ValueError" in told
     assert user not in told
