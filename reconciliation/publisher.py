@@ -70,14 +70,18 @@ class EventPublisher:
         """Send all events and wait until Kafka has answered for each, at most the timeout and a little.
 
         The result is aligned with `events`: None where Kafka confirmed the event, else EventTooLarge or
-        PublishFailed. An event that was not confirmed may arrive nevertheless.
+        PublishFailed, as all are where no producer can be made. An event that was not confirmed may arrive
+        nevertheless.
         """
         return [report if isinstance(report, ReconciliationError) else None for report in self.place(events)]
 
     def place(self, events: Sequence[OutgoingEvent]) -> list[Origin | ReconciliationError]:
         """Do as `publish` does, and say of each event that Kafka confirmed where it lies."""
         deadline = time.monotonic() + self._timeout + _GRACE_SECONDS
-        link = self._current()
+        try:
+            link = self._current()
+        except PublishFailed as error:
+            return [self._trouble.added(error) for _ in events]
         reports = _Reports(events)
         for at, event in enumerate(events):
             link.produce(event, reports, at, deadline)
@@ -104,6 +108,7 @@ class EventPublisher:
             link.join()
 
     def _current(self) -> "_Link":
+        """Give the link of this process, made anew where there is none. Raises PublishFailed where none can be made."""
         with self._lock:
             if self._link is not None and self._link.process != os.getpid():
                 # A producer's threads don't come through a fork, and destroying it would wait for them: it is kept.
@@ -114,7 +119,13 @@ class EventPublisher:
                 self._link.give_up()
                 self._link = None
             if self._link is None:
-                self._link = _Link(self._config, self._trouble)
+                try:
+                    self._link = _Link(self._config, self._trouble)
+                except KafkaException as error:
+                    raise PublishFailed(f"no Kafka producer can be made: {error.args[0].str()}") from error
+                except RuntimeError as error:
+                    # no thread is left for this process, or for its user (threading.py, Thread.start)
+                    raise PublishFailed(f"no Kafka producer can be made: {error}") from error
             return self._link
 
 

@@ -131,7 +131,7 @@ class BehaviourSettings(BaseSettings):
         int,
         kind.whole_number(1, 10_000),
         Documented("bridge.poll.records", "The most records taken from Kafka at once."),
-    ] = 250
+    ] = 500
     worker_threads: Annotated[
         int,
         kind.whole_number(1, 256),

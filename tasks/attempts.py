@@ -24,6 +24,7 @@ from tasks.judging import Judge
 from tasks.outcomes import Ended, Ending, Group, Outcomes, ended_for_good, ended_for_now, ended_well
 from tasks.retry_policy import RetryRules, decide_crash
 from tasks.summary import Summary
+from tasks.unacknowledged import is_end_of_process
 from worker.metrics import WorkerGauges
 
 log = structlog.get_logger(__name__)
@@ -230,8 +231,12 @@ class AttemptRunner:
             return self._reconciler.reconcile([claim.attempt() for claim in claims], record_debts)
         except LedgerUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - it is logged, without learners' ids
-            # an error of our own code, which nobody foresaw: it spends attempts, so it can't go on for ever
+        except BaseException as error:
+            # what would end the process counts against nobody in company: they go on alone, as after a loss
+            if is_end_of_process(error) or not (isinstance(error, Exception) or len(claims) == 1):
+                raise
+            # an error of our own code or a library's, which nobody foresaw: it spends attempts, so it can't go on for
+            # ever
             users = [claim.request.enrolment.user_id for claim in claims]
             trace = traceback_without_learners(error, users)
             log.error("an attempt broke", requests=len(claims), exception=trace)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -29,7 +30,8 @@ log = structlog.get_logger(__name__)
 PULSE = 1.0
 #: How long after its limit an isolated process is ended from outside, in seconds. It ends itself before.
 GRACE = 5.0
-
+#: How long what an isolated process said is waited for once it has ended, in seconds: it lies in the pipe already.
+LAST_MOMENT = 2.0
 
 #: What an isolated process says before it begins the attempt.
 BEGAN = "began"
@@ -59,7 +61,7 @@ class Isolation(Protocol):
     """Runs one claim's attempt elsewhere."""
 
     def __call__(self, claim: Claim, token: str, touch: Callable[[], None]) -> Summary | Crashed | Unfinished:
-        """Run the attempt to its end; `touch` is called again and again meanwhile."""
+        """Run the attempt to its end; `touch` is called again and again meanwhile, as long as it may take."""
 
 
 class OwnProcess:
@@ -87,22 +89,13 @@ class OwnProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
-                text=True,
                 env=alone(os.environ),
             )
         except OSError as error:
             # no memory, process or file is left, or a release is being exchanged: nothing that the request did
             return Unfinished(WORKER_LOST, f"the attempt's own process could not be started: {error.strerror or error}")
-        ends = time.monotonic() + self._limit + GRACE
         with child:
-            while True:
-                touch()
-                try:
-                    told, _ = child.communicate(timeout=PULSE)
-                    break
-                except subprocess.TimeoutExpired:
-                    if time.monotonic() > ends:
-                        child.kill()
+            told = self._listen(child, touch).decode(errors="replace")
         began, _, rest = told.partition("\n")
         if child.returncode == EXIT_LEDGER_AWAY:
             return Unfinished(LedgerUnavailable.code, "the ledger is away")
@@ -112,6 +105,22 @@ class OwnProcess:
         if child.returncode != 0:
             return Crashed(_how(child.returncode, self._limit))
         return self._take(rest)
+
+    def _listen(self, child: subprocess.Popen[bytes], touch: Callable[[], None]) -> bytes:
+        """Wait for the process, for as long as an attempt may take, and end what is left then; gives what it told.
+
+        Its end alone does not end the pipe: what it started itself, and what has its standard output, may still run.
+        """
+        ends = time.monotonic() + self._limit + GRACE
+        told: bytes | None = None
+        while told is None and child.poll() is None and time.monotonic() <= ends:
+            touch()
+            with suppress(subprocess.TimeoutExpired):
+                told, _ = child.communicate(timeout=PULSE)
+        # its id is still its group's as long as anybody is in that: no new process gets it (kernel/pid.c, alloc_pid)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        return _rest(child) if told is None else told
 
     def _take(self, told: str) -> Summary:
         report = json.loads(told)
@@ -125,6 +134,20 @@ class OwnProcess:
 def report(summary: Summary, counters: Counters, timed: Sequence[Timed]) -> str:
     """Write down what an isolated process did, for the process that waits for it and tells of it."""
     return json.dumps({"summary": asdict(summary), "counters": counters.read(), "stages": timed})
+
+
+def _rest(child: subprocess.Popen[bytes]) -> bytes:
+    """Give all that a process told which has been killed or has ended."""
+    # first, so that nothing but the pipe is waited for below
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(LAST_MOMENT)
+    try:
+        told, _ = child.communicate(timeout=LAST_MOMENT)
+    except subprocess.TimeoutExpired as held:
+        # somebody who left the group has it open; all that the process itself told has been read by now, and stands
+        # here with what was read before (subprocess.py, Popen._check_timeout)
+        return held.output or b""
+    return told
 
 
 def _how(code: int, limit: float) -> str:

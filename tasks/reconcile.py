@@ -17,6 +17,7 @@ from tasks.outcomes import Ending
 from tasks.portions import Attempt, attempt_in_portions
 from tasks.runner import make_runner
 from tasks.summary import Summary
+from tasks.unacknowledged import AttemptLost, acknowledged_for, is_end_of_process, lost
 from worker.connections import STOPPING, Connections, current_connections
 from worker.lane import CLICKS
 
@@ -38,14 +39,25 @@ class RequestsGoOn(Retry):
         return f"{type(self).__name__}({self.message!r})"
 
 
-@shared_task(bind=True, name=RECONCILE_TASK, throws=(RequestsGivenUp, LedgerUnavailable))
+@shared_task(bind=True, name=RECONCILE_TASK, throws=(RequestsGivenUp, LedgerUnavailable, AttemptLost))
 def reconcile(self: Task[Any, Any], version: object = None, tickets: object = None) -> dict[str, int]:
     """Attempt the entries that a message names (see `ledger.messages`).
 
     Ends as SUCCESS when all of them are done (or were another's), as RETRY when some go on later, and as FAILURE when
     some were given up. The state is for people: what happens next stands in the ledger, so raising Retry sends no
-    message (celery/app/trace.py, TraceInfo.handle_retry only records it).
+    message (celery/app/trace.py, TraceInfo.handle_retry only records it). Raises AttemptLost in place of what Celery
+    would not acknowledge the message for; what a signal raises to end the process passes.
     """
+    try:
+        return _reconcile(self, version, tickets)
+    except BaseException as error:
+        if acknowledged_for(error) or is_end_of_process(error):
+            raise
+        # not what Celery or anybody else may find as its cause, and act upon
+        raise lost(error) from None
+
+
+def _reconcile(task: Task[Any, Any], version: object, tickets: object) -> dict[str, int]:
     try:
         named = decode_message(version, tickets)
     except (TypeError, ValueError) as error:
@@ -53,12 +65,12 @@ def reconcile(self: Task[Any, Any], version: object = None, tickets: object = No
         return {"done": 0, "stale": 0}
     try:
         connections = current_connections()
-        run = partial(make_runner(connections).run, task=self.request.id or "")
-        summary = _beside_clicks(named, run, connections.settings) if _is_of_run(self, connections) else run(named)
+        run = partial(make_runner(connections).run, task=task.request.id or "")
+        summary = _beside_clicks(named, run, connections.settings) if _is_of_run(task, connections) else run(named)
     except LedgerUnavailable as error:
         log.warning("the ledger is away: what was claimed is attempted again after its lease", error=str(error))
         raise
-    _log(summary, self.request.id, len(named), is_each_told=connections.settings.log_requests)
+    _log(summary, task.request.id, len(named), is_each_told=connections.settings.log_requests)
     if given_up := summary.codes(Ending.GIVEN_UP):
         raise RequestsGivenUp(_tell("given up, see the failed topic", given_up, len(named)))
     if retried := summary.reasons(Ending.RETRIED):

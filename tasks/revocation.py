@@ -35,15 +35,24 @@ class Revocations:
         self._thread: threading.Thread | None = None
 
     def add(self, tickets: Sequence[Ticket]) -> None:
-        """Take in what a revoked message named; never waits."""
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="revocations", daemon=True)
-                self._thread.start()
+        """Take in what a revoked message named; never waits, and never raises where no thread starts."""
         try:
             self._waiting.put_nowait(tickets)
         except queue.Full:
             log.warning("too many tasks are revoked at once: their requests come again", requests=len(tickets))
+        with self._lock:
+            if self._thread is None:
+                self._thread = self._started()
+
+    def _started(self) -> threading.Thread | None:
+        thread = threading.Thread(target=self._run, name="revocations", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # no thread is left for this process, or for its user (threading.py, Thread.start)
+            log.warning("revoked tasks wait for another to be revoked: no thread starts", error=str(error))
+            return None
+        return thread
 
     def _run(self) -> None:
         while True:
@@ -57,7 +66,8 @@ class Revocations:
                 make_runner(connections).run(tickets)
             except LedgerUnavailable as error:
                 log.warning("a revoked task's requests come again with the sweep", error=str(error))
-            except Exception:
+            except BaseException:
+                # no signal reaches this thread, so none of these ends the process: the thread must outlive it
                 log.exception("a revoked task could not be worked on, its requests come again")
 
 

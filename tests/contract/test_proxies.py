@@ -12,7 +12,7 @@ from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import ReconciliationError, StoreUnavailable
 from reconciliation.model import COMPLETED, AggregateWrite, EnrolmentKey, EnrolmentWrite, OutgoingEvent, StatusWrite
 from reconciliation.publisher import EventPublisher
-from tests.contract.conftest import Database
+from tests.contract.conftest import Database, hurry
 from tests.support.cassandra_proxy import (
     OVERLOADED,
     WRITE_TIMEOUT,
@@ -38,7 +38,7 @@ def proxy(ports: Ports) -> Iterator[CassandraProxy]:
 
 @pytest.fixture
 def far_store(proxy: CassandraProxy, connect: Connect) -> EnrolmentStore:
-    return connect(port=proxy.port, timeout=2.0)
+    return connect(port=proxy.port, timeout=30.0)
 
 
 def _complete(store: EnrolmentStore, key: EnrolmentKey) -> ReconciliationError | None:
@@ -98,7 +98,8 @@ def test_a_request_is_held_until_its_time(
 def test_what_is_held_of_a_client_that_has_gone_may_come_late(
     connect: Connect, proxy: CassandraProxy, key: EnrolmentKey, store: EnrolmentStore
 ) -> None:
-    far_store = connect(port=proxy.port, timeout=0.5)
+    far_store = connect(port=proxy.port)
+    hurry(far_store, 0.5)
     with proxy.fault(Treatment.HOLD_REQUEST, completion_write) as fault:
         assert isinstance(_complete(far_store, key), StoreUnavailable)
         fault.wait()
@@ -112,8 +113,10 @@ def test_a_request_may_never_arrive(
     connect: Connect, proxy: CassandraProxy, key: EnrolmentKey, store: EnrolmentStore, ending: str
 ) -> None:
     treatment = Treatment.HOLD_REQUEST if ending == "forget" else Treatment.DROP_REQUEST
+    far_store = connect(port=proxy.port)
+    hurry(far_store, 0.5)
     fault = proxy.fault(treatment, any_write, most=1)
-    assert isinstance(_complete(connect(port=proxy.port, timeout=0.5), key), StoreUnavailable)
+    assert isinstance(_complete(far_store, key), StoreUnavailable)
     fault.wait()
     fault.forget() if ending == "forget" else fault.end()
     assert store.read_completions([key]) == [None]
@@ -123,10 +126,12 @@ def test_a_request_may_never_arrive(
 def test_a_write_whose_answer_is_lost_is_done(
     connect: Connect, proxy: CassandraProxy, key: EnrolmentKey, database: Database
 ) -> None:
-    store = connect(port=proxy.port, timeout=0.5)
+    store = connect(port=proxy.port)
     with proxy.fault(Treatment.DROP_ANSWER, any_write, most=1) as fault:
+        hurry(store, 0.5)
         assert isinstance(_complete(store, key), StoreUnavailable)
         fault.wait()
+        hurry(store, 10.0)
         assert database.enrolment(key).status == COMPLETED
         assert _complete(store, key) is None
 

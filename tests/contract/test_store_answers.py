@@ -36,11 +36,12 @@ def another(key: EnrolmentKey, number: int) -> EnrolmentKey:
 def test_an_answer_that_does_not_come_is_missed_by_its_learner_alone(
     connect: Callable[..., EnrolmentStore], proxy: CassandraProxy, key: EnrolmentKey
 ) -> None:
-    store = connect(port=proxy.port, timeout=3.0)
+    store = connect(port=proxy.port, timeout=8.0)
     group = [another(key, number) for number in range(50)]
 
     with proxy.fault(Treatment.HOLD_ANSWER, reads_of(group[7])) as fault:
         looks = store.look(group)
+        fault.wait()
         assert len(fault.seen) == 1
 
     missed = [number for number, look in enumerate(looks) if look != Look((), None)]

@@ -1,14 +1,85 @@
-"""Attempts in processes of their own, where these can't even be started."""
+"""Attempts in processes of their own: those that can't even be started, and those that leave something behind."""
 
+import os
+import signal
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
+import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
 from reconciliation.errors import WORKER_LOST
-from tasks.isolation import OwnProcess, Unfinished
+from tasks import isolation
+from tasks.isolation import BEGAN, Crashed, OwnProcess, Unfinished, report
+from tasks.outcomes import Ended, Ending
+from tasks.summary import Summary
+from tests.support.waiting import wait_until
 from tests.unit.test_outcomes import make_claim
 from worker.metrics import WorkerMetrics
+
+#: How long an attempt may take where its limit is not to matter, in seconds.
+PATIENT = 60.0
+#: What a process leaves behind outlasts every wait of these tests, in seconds.
+LEFT_BEHIND = 600
+
+Run = Callable[..., tuple[object, list[float]]]
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Iterator[Path]:
+    """Where a process writes the id of what it leaves behind; that is ended with the test in any case."""
+    file = tmp_path / "left"
+    yield file
+    if file.exists():
+        with suppress(ProcessLookupError):
+            os.kill(int(file.read_text()), signal.SIGKILL)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs an attempt whose own process is this shell script; gives how it ended and when it was touched."""
+    stand_in = tmp_path / "stand-in"
+
+    def run(script: str, limit: float = PATIENT) -> tuple[object, list[float]]:
+        stand_in.write_text(f"#!/bin/sh\necho {BEGAN}\n{script}\n")
+        stand_in.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(stand_in))
+        metrics = WorkerMetrics(CollectorRegistry())
+        touched: list[float] = []
+        ended = OwnProcess(limit, metrics.counters, metrics.stages)(
+            make_claim("entry"), "token", lambda: touched.append(time.monotonic())
+        )
+        return ended, touched
+
+    return run
+
+
+def leave(file: Path, how: str = "") -> str:
+    """Give a line of a script that leaves something behind which has its standard output."""
+    return f"{how} sleep {LEFT_BEHIND} &\necho $! > {file}"
+
+
+def is_gone(file: Path) -> bool:
+    """Say whether what was left behind has ended; one that nobody has taken notice of yet has."""
+    try:
+        return psutil.Process(int(file.read_text())).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def large_report(folder: Path) -> tuple[Summary, Path]:
+    """Give a summary that fills a pipe many times over, and the file in which its report is."""
+    ended = tuple(Ended(f"entry-{number}", Ending.RETRIED, 1, reason="because " * 20) for number in range(5_000))
+    summary = Summary(1, 2, ended)
+    metrics = WorkerMetrics(CollectorRegistry())
+    file = folder / "report"
+    file.write_text(report(summary, metrics.counters, []))
+    assert file.stat().st_size > 1_000_000
+    return summary, file
 
 
 def test_a_process_that_can_not_be_started_is_nobody_s_crash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,3 +87,56 @@ def test_a_process_that_can_not_be_started_is_nobody_s_crash(monkeypatch: pytest
     metrics = WorkerMetrics(CollectorRegistry())
     ended = OwnProcess(5.0, metrics.counters, metrics.stages)(make_claim("entry"), "token", lambda: None)
     assert ended == Unfinished(WORKER_LOST, "the attempt's own process could not be started: No such file or directory")
+
+
+def test_what_a_lost_process_leaves_behind_is_ended_with_it(run: Run, left: Path) -> None:
+    began = time.monotonic()
+    ended, _ = run(f"{leave(left)}\nexit 1")
+    assert ended == Crashed("exit code 1")
+    assert time.monotonic() - began < PATIENT / 2
+    wait_until("it is gone", lambda: is_gone(left))
+
+
+def test_a_large_report_is_taken_whole_whatever_is_left_behind(run: Run, left: Path, tmp_path: Path) -> None:
+    summary, file = large_report(tmp_path)
+    ended, _ = run(f"{leave(left)}\ncat {file}")
+    assert ended == summary
+    wait_until("it is gone", lambda: is_gone(left))
+
+
+def test_a_report_is_taken_though_somebody_out_of_reach_holds_the_pipe(run: Run, left: Path, tmp_path: Path) -> None:
+    summary, file = large_report(tmp_path)
+    ended, _ = run(f"{leave(left, 'setsid')}\nsleep 0.5\ncat {file}")
+    assert ended == summary
+    assert not is_gone(left)
+
+
+def test_what_holds_no_pipe_is_ended_too(run: Run, left: Path, tmp_path: Path) -> None:
+    summary, file = large_report(tmp_path)
+    ended, _ = run(f"sleep {LEFT_BEHIND} > {os.devnull} &\necho $! > {left}\ncat {file}")
+    assert ended == summary
+    wait_until("it is gone", lambda: is_gone(left))
+
+
+def check_hanging(run: Run, monkeypatch: pytest.MonkeyPatch, leaving: str) -> None:
+    """Insist that a process which hangs, whatever it leaves, is ended in time and not touched beyond that."""
+    monkeypatch.setattr(isolation, "GRACE", 0.5)
+    began = time.monotonic()
+    ended, touched = run(f"{leaving}\nwait", 0.5)
+    assert ended == Crashed("killed by SIGKILL")
+    assert time.monotonic() - began < PATIENT / 2
+    # at the beginning, and perhaps once more before limit and grace are over
+    assert 1 <= len(touched) <= 2
+
+
+def test_a_process_that_hangs_with_what_it_started_is_ended_in_time(
+    run: Run, left: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_hanging(run, monkeypatch, leave(left))
+    wait_until("it is gone", lambda: is_gone(left))
+
+
+def test_a_process_that_hangs_while_somebody_out_of_reach_holds_the_pipe_is_left_in_time(
+    run: Run, left: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_hanging(run, monkeypatch, leave(left, "setsid"))

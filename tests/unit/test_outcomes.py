@@ -1,12 +1,10 @@
 """What is counted and logged of the ends of attempts."""
 
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import structlog
 from prometheus_client import CollectorRegistry
 
 from ledger.entries import Claim, RetryLater, Spends
@@ -50,11 +48,9 @@ Tell = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
-def tell(registry: CollectorRegistry, capsys: pytest.CaptureFixture[str]) -> Iterator[Tell]:
+def tell(registry: CollectorRegistry, capsys: pytest.CaptureFixture[str]) -> Tell:
     """Tells how these claims ended; gives what is logged of it."""
     metrics = WorkerMetrics(registry)
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
 
     def tell(ended: list[Ended], *claims: Claim, ids: str = "hashed", each: bool = True) -> list[dict[str, Any]]:
         configure_logging("json", "info")
@@ -68,11 +64,7 @@ def tell(registry: CollectorRegistry, capsys: pytest.CaptureFixture[str]) -> Ite
         outcomes.tell(ended, Group({claim.entry_id: claim for claim in claims}, "task-1", 0.25), NOW_MS)
         return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
-    yield tell
-    root.handlers = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    return tell
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:

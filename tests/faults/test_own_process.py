@@ -1,0 +1,66 @@
+"""A request that runs in a process of its own, and what ends that process from outside."""
+
+from collections.abc import Callable
+
+from tests.faults.conftest import MakeSite
+from tests.faults.stage import LIMIT, SETTINGS, Stage
+from tests.support.cassandra_proxy import aggregate_write
+from tests.support.redis_proxy import Command, ledger_step
+from tests.support.relay import Treatment
+
+#: Where the token of a claim stands: EVALSHA, script, number of keys, prefix, time and lease come before it.
+TOKEN = 6
+
+
+def taken_over() -> Callable[[Command], bool]:
+    """Match a claim of what was claimed under the same token before: an own process begins with one."""
+    is_claim, seen = ledger_step("claim"), set[bytes]()
+
+    def is_known(command: Command) -> bool:
+        if not is_claim(command):
+            return False
+        token = command.parts[TOKEN]
+        known = token in seen
+        seen.add(token)
+        return known
+
+    return is_known
+
+
+def test_a_request_whose_own_process_is_lost_with_its_worker_before_it_begins_is_not_given_up(
+    make_site: MakeSite,
+) -> None:
+    with Stage(make_site({**SETTINGS, "CRASH_ATTEMPTS": "1"}, workers=1)) as stage:
+        learner = stage.add_learner()
+        stage.lose_alone(learner)
+        beginning = stage.ledger.fault(Treatment.HOLD_REQUEST, taken_over())
+        for kills in (1, 2, 3):
+            stage.far.start()
+            beginning.wait(kills, LIMIT)
+            kill_both(stage)
+        beginning.forget()
+        stage.near.start()
+        stage.wait_settled()
+        stage.check_completed_once(learner)
+
+
+def test_a_request_whose_own_process_is_lost_with_its_worker_after_it_began_is_given_up(make_site: MakeSite) -> None:
+    with Stage(make_site({**SETTINGS, "CRASH_ATTEMPTS": "1"}, workers=1)) as stage:
+        learner = stage.add_learner()
+        stage.lose_alone(learner)
+        aggregates = stage.cassandra.fault(Treatment.HOLD_REQUEST, aggregate_write)
+        stage.far.start()
+        aggregates.wait(1, LIMIT)
+        kill_both(stage)
+        aggregates.forget()
+        stage.near.start()
+        stage.wait_settled()
+        (event,) = stage.site.failures(learner)
+        assert event["failInfo"]["errorCode"] == "WORKER_LOST"
+
+
+def kill_both(stage: Stage) -> None:
+    """Do as a container that runs out of memory, with all that is in it; its worker must not tell of the process."""
+    stage.own_process()
+    # the worker first, and then what it started
+    stage.far.kill()
