@@ -15,7 +15,8 @@ from devstack.stack import project_folder
 
 WORKERS = 2
 FLOWER_PORT = 5555
-_CELERY = (sys.executable, "-m", "celery", "-A", "worker")
+_WORKER = (sys.executable, "-m", "worker")
+_FLOWER = (sys.executable, "-m", "celery", "-A", "worker", "flower")
 _READY_LIMIT_SECONDS = 60.0
 _ASK_LIMIT_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
@@ -30,7 +31,7 @@ def start_parts(notes: Notes, search_port: int) -> None:
     _start(notes, "bridge", (python, "-m", "bridge"), variables | {"METRICS_BRIDGE_PORT": str(port)}, port)
     for number in range(1, WORKERS + 1):
         port = free_port()
-        command = (python, "-m", "demo.supervisor", *_CELERY, "worker", "-n", f"demo-{number}@%h", "--loglevel=INFO")
+        command = (python, "-m", "demo.supervisor", *_WORKER, "-n", f"demo-{number}@%h", "--loglevel=INFO")
         _start(notes, f"worker-{number}", command, variables | {"METRICS_WORKER_PORT": str(port)}, port)
     _start_flower(notes, variables, FLOWER_PORT if is_free(FLOWER_PORT) else free_port())
 
@@ -83,7 +84,7 @@ def log_of(folder: Path, name: str) -> Path:
 
 
 def _start_flower(notes: Notes, variables: Mapping[str, str], port: int) -> None:
-    _start(notes, "flower", (*_CELERY, "flower", f"--port={port}", f"--address={HOST}"), variables, port)
+    _start(notes, "flower", (*_FLOWER, f"--port={port}", f"--address={HOST}"), variables, port)
 
 
 def _restart_flower(notes: Notes, search_port: int) -> None:

@@ -1,4 +1,4 @@
-"""The Celery app: `celery -A worker worker` and `celery -A worker flower` start here."""
+"""The Celery app: `python -m worker`, `celery -A worker worker` and `celery -A worker flower` start here."""
 
 from celery import Celery
 

@@ -23,6 +23,7 @@ from ledger.messages import RECONCILE_TASK
 from reconciliation.broker_options import MADE_OTHERWISE, made_otherwise
 from reconciliation.settings import process_settings
 from worker.connections import STOPPING
+from worker.ending import end_in_time
 from worker.health import BEAT_INTERVAL, CeleryLoop, serve
 from worker.lane import CLICKS, ClicksFirst
 
@@ -64,6 +65,7 @@ class TolerantConsumer(Consumer):
         default_steps: ClassVar[list[str]] = [it for it in Consumer.Blueprint.default_steps if it != _DELAYS]
 
     connection_errors: tuple[type[BaseException], ...]
+    controller: Any
     hub: Any
     pool: Any
     task_consumer: Any
@@ -75,6 +77,18 @@ class TolerantConsumer(Consumer):
         unpack_nothing()
         self._loop_health = serve(self.pool)
         super().start()
+
+    def close(self) -> None:
+        """Give an end that no signal asked for its limit too, as Flower's button and `celery control shutdown` do.
+
+        These raise WorkerShutdown in the loop (celery/worker/control.py, shutdown), and Celery sends
+        worker_shutting_down from its signals' handlers alone (celery/apps/worker.py, _shutdown_handler). This is what
+        every orderly end calls first, if it is there (celery/worker/worker.py, signal_consumer_close).
+        """
+        if not STOPPING.is_set():
+            code = self.controller.exitcode
+            # what a SystemExit carries may be anything
+            end_in_time(code if isinstance(code, int) else int(code is not None))
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Have the loop tell that it turns, until the connection ends (celery/worker/loops.py, asynloop)."""

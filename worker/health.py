@@ -92,7 +92,7 @@ class WorkerHealth:
     def against_life(self, now: float) -> list[str]:
         """Say why only a new start could help."""
         reasons = []
-        # Celery's loop ends before the attempts do, which have a limit of their own (worker/signals.py, end_in_time)
+        # Celery's loop ends before the attempts do, which have a limit of their own (worker/ending.py, end_in_time)
         if not self._is_stopping() and self._loop.is_stuck(now):
             reasons.append(f"Celery's loop stands still for {self._loop.silence(now):.0f} s though the broker answers")
         if self._is_all_hung():

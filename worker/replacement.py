@@ -36,6 +36,7 @@ class Replacement:
         self._lock = threading.Lock()
         self._is_wanted = False
         self._is_own_signal = False
+        self._is_to_end = False
         self._main_pid = os.getpid()
 
     def is_pool_child(self) -> bool:
@@ -46,22 +47,29 @@ class Replacement:
         """Have the process replaced as soon as `is_idle` says that nothing but hanging attempts runs in it.
 
         That may be now. Else it is told to end in order, as an operator would tell it, so it takes no more, and is
-        replaced after `limit` seconds in any case.
+        replaced after `limit` seconds in any case. A process that an operator ends is not replaced. Raises RuntimeError
+        where no thread can be started for it; nothing is wanted then.
         """
         if self.is_pool_child():
             os._exit(1)
         with self._lock:
-            if self._is_wanted:
+            if self._is_wanted or self._is_to_end:
                 return
+            # before the start, since the thread looks at it
             self._is_wanted = True
+            try:
+                threading.Thread(target=self._replace, args=(is_idle, limit), name="replacement", daemon=True).start()
+            except RuntimeError:
+                self._is_wanted = False
+                raise
         log.error("an attempt hangs: this worker starts anew as soon as its other attempts have ended")
-        threading.Thread(target=self._replace, args=(is_idle, limit), name="replacement", daemon=True).start()
 
     def heard(self) -> bool:
-        """Say whether a signal to end was our own; one that is not means that an operator wants the worker gone."""
+        """Say whether what asks for the end is our own signal; else an operator wants the worker gone."""
         with self._lock:
             was_own, self._is_own_signal = self._is_own_signal, False
             self._is_wanted = self._is_wanted and was_own
+            self._is_to_end = self._is_to_end or not was_own
         return was_own
 
     def is_wanted(self) -> bool:

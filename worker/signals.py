@@ -1,7 +1,6 @@
 """What happens around a worker's life: logs, its first checks, and a tidy end."""
 
 import gc
-import os
 import sys
 import threading
 from contextlib import suppress
@@ -22,9 +21,10 @@ from reconciliation.settings import process_settings
 from reconciliation.shadow import SHADOW_WARNING
 from reconciliation.store_connection import CLOCK_TOLERANCE
 from reconciliation.store_opener import Store
-from worker.connections import STOPPING, close_connections, current_connections, is_all_hung
+from worker.connections import STOPPING, close_connections, current_connections
+from worker.ending import end_in_time
 from worker.pool_metrics import POOL_METRICS, is_of_processes
-from worker.replacement import REPLACEMENT, wait_for_idle
+from worker.replacement import REPLACEMENT
 
 log = structlog.get_logger(__name__)
 
@@ -122,11 +122,12 @@ def warm_up_in_time() -> None:
 def _spare_the_collector() -> None:
     """Keep Python's garbage collector from what lives as long as the process, which took a tenth of its time.
 
-    The drivers leave cycles behind, so it has to run; seldom for young objects, often enough for old ones.
+    The drivers leave cycles behind, so it has to run. What four groups of requests need while they are worked on is
+    looked at again and again where it runs often, for nothing: it goes when the group is done.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 5, 5)
+    gc.set_threshold(25_000, 2, 2)
 
 
 def _compare_clocks(store: Store) -> None:
@@ -137,28 +138,9 @@ def _compare_clocks(store: Store) -> None:
 
 
 @signals.worker_shutting_down.connect
-def end_in_time(**_: Any) -> None:
-    """End the process when the orderly way takes too long, as it does while a server or an attempt hangs.
-
-    Celery waits for its broker's answers without a limit of its own (celery/worker/worker.py,
-    WorkController._shutdown), and for its threads (celery/concurrency/thread.py, TaskPool.on_stop).
-    Nothing is lost by it: what runs is attempted again after its lease. Another SIGTERM changes nothing: Celery goes on
-    with its orderly end (celery/apps/worker.py, on_cold_shutdown).
-    """
-    STOPPING.set()
-    if REPLACEMENT.heard():
-        return
-    watch = threading.Thread(target=_end_late, args=(process_settings().worker_shutdown_limit,), name="end-in-time")
-    watch.daemon = True
-    watch.start()
-
-
-def _end_late(limit: float) -> None:
-    """Wait until the limit, in seconds, or until nothing but hanging attempts is left; then end what is still here."""
-    wait_for_idle(is_all_hung, limit)
-    log.warning("the worker did not end in time and is ended: what ran is attempted again after its lease")
-    POOL_METRICS.end()
-    os._exit(0)
+def note_signal(**_: Any) -> None:
+    """Give the end that a signal asks for its limit: before Celery's loop, which may stand still, hears of it."""
+    end_in_time()
 
 
 @signals.worker_process_shutdown.connect

@@ -122,7 +122,7 @@ def test_lasting_services_have_a_health_check_and_are_restarted(
     ("service", "command"),
     [
         ("bridge", "python -m bridge"),
-        ("worker", "celery -A worker worker"),
+        ("worker", "python -m worker"),
         ("flower", "celery -A worker flower"),
     ],
 )

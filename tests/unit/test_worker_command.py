@@ -1,0 +1,58 @@
+"""`python -m worker`: Celery's command for workers, alone."""
+
+import json
+import os
+import subprocess
+import sys
+
+from tests.support.processes import CELERY, REPOSITORY, WORKER
+
+_LOADED = """
+import json, sys
+import tasks.reconcile, worker.__main__, worker.signals
+print(json.dumps(list(sys.modules)))
+"""
+
+
+def ended(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        # Click would break long names where lines are short
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def options(*command: str) -> set[str]:
+    """List the options that a command's help begins a line with."""
+    lines = [line.split() for line in ended(*command, "--help").stdout.splitlines() if line.startswith("  -")]
+    return {word.strip(",") for words in lines for word in words[:3] if word.startswith("-")}
+
+
+def test_it_has_all_options_of_celery_s_command_but_the_one_that_detaches() -> None:
+    theirs = options(*CELERY, "worker")
+    assert {"--queues", "-Q", "--pool", "--hostname", "--detach"} <= theirs
+    assert theirs - options(*WORKER) == {"--detach", "-D"}
+
+
+def test_what_it_does_not_have_is_refused() -> None:
+    for option in ("-D", "--detach", "-A"):
+        refused = ended(*WORKER, option, "worker")
+        assert refused.returncode == 2
+        assert f"No such option '{option}'" in refused.stderr
+
+
+def test_options_come_from_celery_s_variables_too() -> None:
+    refused = ended(*WORKER, CELERY_WORKER_CONCURRENCY="many")
+    assert refused.returncode == 2
+    assert "got 'many'" in refused.stderr
+
+
+def test_a_worker_loads_no_package_that_it_has_no_use_for() -> None:
+    loaded = set(json.loads(ended(sys.executable, "-c", _LOADED).stdout))
+    assert "celery" in loaded
+    assert not loaded & {"flower", "tornado", "click_repl", "prompt_toolkit", "requests"}
