@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help venv stack stack-down stack-clean demo demo-stop test test-browser test-rabbitmq test-kubernetes
-.PHONY: test-alerts flower-picture soak fuzz bench settings audit bill-of-materials lint types imports
+.PHONY: test-alerts flower-picture soak repeat fuzz bench settings audit bill-of-materials lint types imports
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ flower-picture: $(READY) ## Take the picture of docs/flower.md
 
 soak: $(READY) ## Load it under random faults (MINUTES=… SEED=… ARGS="--poison 3")
 	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+repeat: $(READY) ## Run tests many times and tally what failed (TIMES=20 ARGS="-n 3 --dist loadfile tests/faults")
+	@$(BIN)/python -m tests.repeat $(if $(TIMES),--times $(TIMES)) $(or $(ARGS),tests/faults)
 
 fuzz: $(READY) ## Sort a million made-up records as the bridge does (COUNT=… SEED=…)
 	@$(BIN)/python -m tests.fuzz.run --count $(or $(COUNT),1000000) $(if $(SEED),--seed $(SEED))

@@ -9,7 +9,10 @@ What the product's processes wrote is shown when a test fails.
 """
 
 import fcntl
+import logging
 import os
+import sys
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from xdist.remote import Producer
@@ -187,6 +191,21 @@ def logs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     folder = tmp_path_factory.mktemp("processes")
     request.config.stash[_LOGS] = [folder]
     return folder
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Undo what a test sets up for the whole process: the next one's lines would go to where this one's output was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    if structlog.is_configured():
+        root.handlers = handlers
+        root.setLevel(level)
+        logging.captureWarnings(capture=False)
+        sys.excepthook, threading.excepthook = hooks
+        structlog.reset_defaults()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,19 +13,19 @@ from devstack.ports import HOST, free_port
 from tests.browser.chromium import Chromium
 from tests.support.events import encoded, sync_event
 from tests.support.installation import Installation, new_learner
-from tests.support.processes import WORKER, Process
+from tests.support.processes import CELERY, Process
 from tests.support.relations import course_of_units
 from tests.support.tables import Learner
 from tests.support.waiting import wait_until
 
-FLOWER = (*WORKER[:-1], "flower")
+FLOWER = (*CELERY, "flower")
 USER = "operator:choose-a-password"
 AUTHORIZATION = {"Authorization": f"Basic {base64.b64encode(USER.encode()).decode()}"}
 WORKER_NAME = "celery@worker-1"
 SETTINGS = {
     # three tries: one in the group, one that can be revoked in its wait, one that decides
     "RETRY_ATTEMPTS": "3",
-    "RETRY_BACKOFF_FIRST": "5",
+    "RETRY_BACKOFF_FIRST": "10",
     # what waits for a worker is not sent a second time, so the queue's length is known
     "LEDGER_SWEEP_AFTER": "900",
 }

@@ -49,9 +49,8 @@ def make_site(
         def make(settings: Mapping[str, str] | None = None, *, workers: int = 2, bridges: int = 1) -> Site:
             environment = make_environment()
             every = {**FAST, **(settings or {})}
-            return made.enter_context(
-                Site(ports, environment, sites_keyspace, logs, every, workers=workers, bridges=bridges)
-            )
+            sites.append(Site(ports, environment, sites_keyspace, logs, every, workers=workers, bridges=bridges))
+            return made.enter_context(sites[-1])
 
         yield make
         if request.node.stash.get(_FAILED, False):

@@ -3,6 +3,7 @@
 Free of pytest: longer runs outside the tests use it too.
 """
 
+import re
 import urllib.error
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,6 +28,10 @@ FAST: Mapping[str, str] = {
     "OUTAGE_BACKOFF_MOST": "2",
     "LMS_CASSANDRA_TIMEOUT": "5",
 }
+
+#: Beside these for sites of which no worker dies and nothing may be repeated: a lease that lapses while a busy machine
+#: lets a worker wait repeats what it holds.
+PATIENT: Mapping[str, str] = {"LEDGER_LEASE": "30"}
 
 #: How long a process may take to be up and at work, in seconds; machines of a CI are slow.
 UP_LIMIT = 120.0
@@ -135,6 +140,7 @@ class Site(Installation):
         """End these processes with SIGTERM, insist on exit code 0, and leave them so until `run`."""
         self.dismiss(*processes)
         for process in processes:
+            process.wait_hearing()
             process.ask_to_end()
         for process in processes:
             code = process.wait(GRACE_SECONDS)
@@ -158,11 +164,12 @@ class Site(Installation):
         return self._is_marked_now() and super()._is_settled()
 
     def _is_marked_now(self) -> bool:
-        """Say whether every commit was made under the present life of the ledger's Redis."""
+        """Say whether every commit was made under the present life of the ledger's Redis, and after the last rewind."""
         marks = self._offsets.marks().values()
         epoch = self.redis.get(self._ledger_prefix + "epoch") or b""
-        present = epoch.decode(), self.redis.info("server")["run_id"]
-        return all((mark.get("epoch"), mark.get("run")) == present for mark in marks)
+        rewind = self.redis.hget(self._ledger_prefix + "rewind", "id") or b""
+        present = epoch.decode(), self.redis.info("server")["run_id"], rewind.decode()
+        return all((mark.get("epoch"), mark.get("run"), mark.get("rewind", "")) == present for mark in marks)
 
     def work_done(self, process: Process) -> float:
         """How many records a bridge took, or requests a worker settled, since its start; -1 while it is not up."""
@@ -171,6 +178,18 @@ class Site(Installation):
             return self.measured(process.name, counter)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return -1.0
+
+    def wait_shared_out(self, limit: float = UP_LIMIT) -> None:
+        """Supervise until every bridge has been given partitions: later, its arrival would take them from others."""
+        given = re.compile(r"partitions assigned .*partitions=\[\d")
+        self.wait_for(
+            "each bridge has partitions", lambda: all(given.search(bridge.output()) for bridge in self.bridges), limit
+        )
+
+    def wait_ready(self) -> None:
+        """Supervise until every process that was started has reached its servers (/health/ready)."""
+        started = [process.name for process in self.processes if process in self._wanted]
+        self.wait_for("all are ready", lambda: all(self.health(name, "ready")[0] == 200 for name in started), UP_LIMIT)
 
     def wait_working(self, process: Process, amount: float = 1, limit: float = UP_LIMIT) -> None:
         """Supervise until a process has done this much since its start (see `work_done`)."""

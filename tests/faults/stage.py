@@ -7,17 +7,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from devstack.ports import Ports
 from devstack.schema import AggregateLayout
 from tests.conftest import MakeEnvironment, MakeKeyspace
 from tests.faults.site import FAST, Site
-from tests.support.cassandra_proxy import CassandraProxy, Matches, Request, completion_write, enrolment_read
+from tests.support.cassandra_proxy import (
+    CassandraProxy,
+    Matches,
+    Request,
+    aggregate_write,
+    completion_write,
+    enrolment_read,
+)
 from tests.support.checks import progress_of
 from tests.support.events import check_audit, check_certificate
 from tests.support.installation import new_learner
 from tests.support.kafka_proxy import KafkaProxy
-from tests.support.redis_proxy import RedisProxy
+from tests.support.processes import Process
+from tests.support.redis_proxy import RedisProxy, ledger_step
 from tests.support.relations import course_of_units
+from tests.support.relay import Treatment
 from tests.support.tables import Learner, Row
 from tests.support.waiting import wait_until
 
@@ -121,6 +132,50 @@ class Stage:
         statuses = {content: 2 if number < completed else 1 for number, content in enumerate(CONTENTS)}
         self.site.tables.add_consumption({learner: statuses})
 
+    def lose_alone(self, learner: Learner) -> None:
+        """Ask for the learner, and have the far worker die with nothing else in hand and nothing owed yet.
+
+        The request goes on in a process of its own.
+        """
+        aggregates = self.cassandra.fault(Treatment.HOLD_REQUEST, aggregate_write)
+        self.site.send(learner)
+        self.far.start()
+        aggregates.wait(1, LIMIT)
+        self.far.kill()
+        aggregates.forget()
+
+    def overtake_a_frozen_completion(self, learner: Learner, *, clicks: int) -> None:
+        """Freeze the far worker before it writes a completion, until another has looked and plans one of its own.
+
+        The far one writes and announces its own then, before the other goes on; `clicks` requests ask for it.
+        """
+        ended = self.attempts_ended(self.far)
+        written = self.cassandra.fault(Treatment.HOLD_REQUEST, completion_write, most=1)
+        self.site.send(learner)
+        if not self.far.is_running:
+            self.far.start()
+        written.wait(1, LIMIT)
+        self.far.freeze()
+        for _ in range(clicks - 1):
+            self.site.send(learner)
+        wait_until("its lease lapses", lambda: self.site.entry_fields("state") == ["waiting"] * clicks, LIMIT)
+        with RedisProxy(self.site.ports.redis) as ledger:
+            owing = ledger.fault(Treatment.HOLD_REQUEST, ledger_step("owe"), most=1)
+            another = self.site.add_worker(settings={"LEDGER_REDIS_URL": ledger.url})
+            another.start()
+            owing.wait(1, LIMIT)
+            written.end()
+            self.far.thaw()
+            self.site.wait_for("the far attempt ends", lambda: self.attempts_ended(self.far) > ended, LIMIT)
+            owing.end()
+            self.wait_settled()
+            another.kill()
+
+    def own_process(self) -> psutil.Process:
+        """Give the process of its own in which the far worker's one request runs."""
+        (own,) = [it for it in psutil.Process(self.far.pid).children() if "tasks.isolated" in it.cmdline()]
+        return own
+
     def wait_certified(self, learner: Learner, count: int = 1) -> None:
         """Wait until so many certificate events of the learner lie on the topic."""
         wait_until("the certificate event", lambda: len(self.site.announced(learner).certificates) >= count, LIMIT)
@@ -145,6 +200,10 @@ class Stage:
     def wait_settled(self) -> None:
         """Wait until nothing is open."""
         self.site.wait_settled(LIMIT)
+
+    def attempts_ended(self, worker: Process) -> int:
+        """Count the attempts whose end a worker has told; a message that came late began none."""
+        return sum("a task ended" in line and "stale=0" in line for line in worker.output().splitlines())
 
     def row(self, learner: Learner) -> Row:
         """Give the learner's enrolment, which must be there."""

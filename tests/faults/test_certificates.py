@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 
 from devstack.stack import Stack
 from tests.faults.conftest import MakeSite
-from tests.faults.site import Site
+from tests.faults.site import PATIENT, Site
 from tests.faults.stage import LIMIT, SETTINGS, Stage
 from tests.support.cassandra_proxy import aggregate_write, completion_write
 from tests.support.checks import check_announced_once
@@ -186,7 +186,7 @@ def test_what_a_killed_worker_sent_may_arrive_when_all_is_done(stage: Stage, ste
 
 
 def test_without_faults_everyone_is_announced_once_and_never_too_early(make_site: MakeSite) -> None:
-    site = make_site()
+    site = make_site(PATIENT)
     course = unique("do")
     learners = [new_learner(course) for _ in range(300)]
     site.relations.fill(course_of_units(course, {unique("unit"): {"a"}}))

@@ -1,10 +1,8 @@
 """A completion that is written is announced, however often and however its request fails meanwhile."""
 
-import psutil
-
 from tests.faults.conftest import MakeSite
 from tests.faults.stage import LIMIT, SETTINGS, Stage
-from tests.support.cassandra_proxy import aggregate_write, completion_write
+from tests.support.cassandra_proxy import completion_write
 from tests.support.kafka_proxy import Question, produce_to
 from tests.support.relay import Fault, Treatment
 
@@ -35,20 +33,13 @@ def test_a_request_that_ends_every_process_while_it_announces_is_not_given_up(ma
 def test_a_request_s_own_process_that_ends_while_it_announces_is_not_the_last(make_site: MakeSite) -> None:
     with Stage(make_site({**SETTINGS, "CRASH_ATTEMPTS": "1"}, workers=1)) as stage:
         learner = stage.add_learner()
-        aggregates = stage.cassandra.fault(Treatment.HOLD_REQUEST, aggregate_write)
-        stage.site.send(learner)
-        stage.far.start()
-        aggregates.wait(1, LIMIT)
-        # lost alone, with nothing owed yet: it goes on in a process of its own
-        stage.far.kill()
-        aggregates.forget()
+        stage.lose_alone(learner)
         assert stage.owed_on() is None
         certificates, audits = hold_events(stage)
         stage.far.start()
         certificates.wait(1, LIMIT)
         assert stage.row(learner)["status"] == 2
-        (own,) = [it for it in psutil.Process(stage.far.pid).children() if "tasks.isolated" in it.cmdline()]
-        own.kill()
+        stage.own_process().kill()
         certificates.forget()
         audits.forget()
         stage.wait_settled()
@@ -56,7 +47,7 @@ def test_a_request_s_own_process_that_ends_while_it_announces_is_not_the_last(ma
 
 
 def test_a_last_try_whose_write_was_applied_is_not_the_last(make_site: MakeSite) -> None:
-    with Stage(make_site({**SETTINGS, "RETRY_ATTEMPTS": "1", "LMS_CASSANDRA_TIMEOUT": "2"}, workers=1)) as stage:
+    with Stage(make_site({**SETTINGS, "RETRY_ATTEMPTS": "1", "LMS_CASSANDRA_TIMEOUT": "8"}, workers=1)) as stage:
         learner = stage.add_learner()
         stage.far.start()
         stage.cassandra.fault(Treatment.DROP_ANSWER, completion_write, most=1)

@@ -7,6 +7,7 @@ from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.poisonous import innocents_and
 from tests.faults.servers import forget, keep
+from tests.faults.site import PATIENT
 from tests.support.installation import COMMAND_LIMIT, new_learner
 
 LIMIT = 120.0
@@ -14,7 +15,7 @@ DRAIN_SECONDS = "100"
 
 
 def test_a_drain_under_load_ends_with_nothing_open_and_redis_may_be_lost(make_site: MakeSite, seed: int) -> None:
-    site = make_site({"BRIDGE_GROUP_SIZE": "5", "BRIDGE_POLL_RECORDS": "40"}, workers=2, bridges=2)
+    site = make_site({**PATIENT, "BRIDGE_GROUP_SIZE": "5", "BRIDGE_POLL_RECORDS": "40"}, workers=2, bridges=2)
     load = Load(seed, 300).prepare(site)
     site.start()
     with load.keep_busy(site, backlog=200, at_once=100):
@@ -60,6 +61,8 @@ def test_a_drain_that_a_broken_course_holds_up_says_so(make_site: MakeSite) -> N
     site.tables.add_consumption({broken: {"a": 2}})
     site.tables.add_enrolments([broken])
     site.start()
+    # an attempt that does not reach Cassandra yet waits, and spends no try
+    site.wait_ready()
     site.send(broken)
     site.wait_for("it waits for its next try", lambda: site.spent() == [(1, 0)], LIMIT)
     ended = site.run_command("drain", "--timeout", "3")

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.broker import queue_of
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
-from tests.faults.site import UP_LIMIT, Site
+from tests.faults.site import PATIENT, UP_LIMIT, Site
 
 LEARNERS = int(os.environ.get("FAULT_LEARNERS") or 100)
 CLICKS = int(os.environ.get("FAULT_CLICKS") or 120)
@@ -32,14 +32,15 @@ def _entries(site: Site) -> int:
 
 @pytest.mark.timeout(900 + LEARNERS * CLICKS // REQUESTS_A_SECOND)
 def test_a_flood_is_held_by_kafka_and_not_by_redis(make_site: MakeSite, seed: int) -> None:
-    site = make_site({"LEDGER_MAX_OPEN": str(BOUND), "WORKER_THREADS": "4", "BRIDGE_POLL_RECORDS": "250"})
+    settings = {"LEDGER_MAX_OPEN": str(BOUND), "WORKER_THREADS": "4", "BRIDGE_POLL_RECORDS": "250"}
+    site = make_site({**PATIENT, **settings})
     load = Load(seed, LEARNERS, courses=10, clicks=1).prepare(site)
     load.waiting *= CLICKS
     queue, total, before = queue_of(site), len(load.waiting), _memory(site)
     assert total > 2 * BOUND
     site.run(site.bridge)
     load.send_some(site, total // 2)
-    site.wait_for("the bridge paused", lambda: "paused, and" in site.bridge.output(), UP_LIMIT)
+    site.wait_for("the bridge paused", lambda: "the ledger is full" in site.bridge.output(), UP_LIMIT)
     paused = _memory(site)
     assert site.open_count() == BOUND
     assert _entries(site) <= min(LEARNERS, BOUND)

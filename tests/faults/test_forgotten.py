@@ -6,11 +6,11 @@ from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import innocents_and
 from tests.faults.slow_worker import STALLS
 from tests.support.installation import new_learner
-from tests.support.processes import WORKER
+from tests.support.processes import celery_worker
 from tests.support.tables import Learner
 
 LIMIT = 120.0
-SLOW = (WORKER[0], "-A", "tests.faults.slow_worker", "worker")
+SLOW = celery_worker("tests.faults.slow_worker")
 
 
 def test_learners_in_every_state_are_forgotten_under_load(make_site: MakeSite, tmp_path: Path) -> None:
@@ -35,6 +35,8 @@ def test_learners_in_every_state_are_forgotten_under_load(make_site: MakeSite, t
     site.tables.add_enrolments([retrying])
 
     site.run(site.bridge, slow)
+    # an attempt that does not reach Cassandra yet waits, and spends no try
+    site.wait_ready()
     site.send(retrying)
     site.wait_for("its next try is awaited", lambda: site.spent() == [(1, 0)] and site.claimed_count() == 0, LIMIT)
     file.touch()
@@ -63,7 +65,7 @@ def test_learners_in_every_state_are_forgotten_under_load(make_site: MakeSite, t
     users = [record.event["edata"]["userIds"][0] for record in site.certificates.records()]
     assert sorted(users) == sorted(learner.user for learner in [*others, bystander])
     assert site.failed.records() == []
-    rows = site.tables.all_enrolments()
+    rows = site.tables.enrolments([running, waiting, retrying])
     assert {rows[learner]["status"] for learner in (running, waiting, retrying)} == {1}
     assert site.restarts.total() == 0
     assert "Traceback" not in slow.output()

@@ -12,12 +12,13 @@ from tests.faults.site import UP_LIMIT, Site
 from tests.faults.slow_worker import STALLS
 from tests.support.cassandra_proxy import CassandraProxy
 from tests.support.installation import new_learner
+from tests.support.processes import celery_worker
 from tests.support.redis_proxy import RedisProxy
 from tests.support.waiting import wait_until
 from worker.health import READY_SILENCE
 
 NOT_TURNING = "Celery's loop does not turn: is its broker there?"
-SLOW_WORKER = (str(Path(sys.executable).with_name("celery")), "-A", "tests.faults.slow_worker", "worker")
+SLOW_WORKER = celery_worker("tests.faults.slow_worker")
 
 
 def wait_for(site: Site, process: str, path: str, code: int, limit: float = UP_LIMIT) -> list[str]:
@@ -58,6 +59,7 @@ def test_a_redis_that_hangs_makes_nobody_ready_and_nobody_dead(make_site: MakeSi
         stack.server("redis").resume()
     for process in ("bridge", "worker"):
         wait_for(site, process, "ready", 200)
+    site.supervise()
     assert site.restarts.total() == 0
 
 

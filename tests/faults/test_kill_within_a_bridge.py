@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
-from tests.faults.site import UP_LIMIT
+from tests.faults.site import PATIENT, UP_LIMIT
 from tests.integration.bridge.dying import STEPS
 from tests.support.waiting import wait_until
 
@@ -21,7 +21,7 @@ IN_A_REVOKE = "in a revoke"
 
 @pytest.mark.timeout(900)
 def test_a_bridge_that_dies_between_its_steps_loses_nothing(make_site: MakeSite, seed: int) -> None:
-    site = make_site(workers=1)
+    site = make_site(PATIENT, workers=1)
     load = Load(seed, REQUESTS_OF_A_STEP * len(STEPS), clicks=1).prepare(site)
     site.run(site.worker)
     # one after the other in the same group: each finds what those before it left
@@ -48,7 +48,7 @@ def test_a_bridge_that_dies_between_its_steps_loses_nothing(make_site: MakeSite,
 
 @pytest.mark.timeout(600)
 def test_a_bridge_that_dies_while_it_hands_partitions_over_loses_nothing(make_site: MakeSite, seed: int) -> None:
-    site = make_site({"BRIDGE_POLL_RECORDS": "20"}, workers=1)
+    site = make_site({**PATIENT, "BRIDGE_POLL_RECORDS": "20"}, workers=1)
     load = Load(seed, 1_500, clicks=1).prepare(site)
     dying = site.add_bridge([*DYING, IN_A_REVOKE])
     dying.start()

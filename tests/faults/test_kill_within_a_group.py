@@ -8,10 +8,11 @@ from reconciliation.settings import Settings
 from tests.faults.conftest import MakeSite
 from tests.faults.dying_worker import STEPS
 from tests.faults.load import Load
-from tests.support.processes import WORKER
+from tests.faults.site import UP_LIMIT
+from tests.support.processes import celery_worker
 
 REQUESTS_OF_A_STEP = 120
-DYING = (WORKER[0], "-A", "tests.faults.dying_worker", "worker")
+DYING = celery_worker("tests.faults.dying_worker")
 
 
 @pytest.mark.timeout(900)
@@ -22,7 +23,7 @@ def test_a_group_that_dies_halfway_is_finished_by_others(make_site: MakeSite, se
     site.run(site.bridge)
     for step in STEPS:
         load.send_some(site, REQUESTS_OF_A_STEP)
-        site.wait_accepted()
+        site.wait_accepted(UP_LIMIT)
         dying = site.add_worker(DYING, {"FAULT_STEP": step})
         dying.start()
         assert dying.wait() == -signal.SIGKILL, step

@@ -12,7 +12,7 @@ import pytest
 from reconciliation.requests import LARGEST_REQUEST_BYTES
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
-from tests.faults.site import UP_LIMIT
+from tests.faults.site import PATIENT, UP_LIMIT
 from tests.support.events import encoded, sync_event
 from tests.support.installation import new_learner
 from tests.support.kafka import limit_messages
@@ -36,7 +36,7 @@ def _carried(failure: Mapping[str, Any]) -> bytes:
 
 @pytest.mark.timeout(600)
 def test_failures_larger_than_their_topic_are_cut_and_block_nobody(make_site: MakeSite, seed: int) -> None:
-    site = make_site(SETTINGS)
+    site = make_site({**PATIENT, **SETTINGS})
     random = Random(seed)
     load = Load(seed, 300, clicks=1).prepare(site)
     limit_messages(site.ports.bootstrap, site.failed_topic, TOPIC_TAKES)

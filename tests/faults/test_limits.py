@@ -3,6 +3,7 @@
 from devstack.ports import HOST, free_port
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import POISON, innocents_and
+from tests.faults.site import Site
 from tests.support.installation import new_learner, unique
 from tests.support.relations import course_of_units
 from tests.support.tables import Learner
@@ -11,6 +12,15 @@ from tests.support.waiting import wait_until
 LIMIT = 120.0
 #: Once the breaker opened, this is for how long.
 HOLD_SECONDS = 60.0
+
+
+def of_a_broken_course(site: Site, count: int) -> list[Learner]:
+    """Enrol so many learners in one course whose leaf nodes are missing."""
+    course, batch = unique("do"), unique("batch")
+    broken = [Learner(unique("user"), course, batch) for _ in range(count)]
+    site.tables.add_consumption({learner: {"a": 2} for learner in broken})
+    site.tables.add_enrolments(broken)
+    return broken
 
 
 def test_a_bad_deploy_does_not_move_the_topic_to_the_failed_one(make_site: MakeSite) -> None:
@@ -53,23 +63,49 @@ def test_consumption_goes_on_by_itself_when_the_failures_end(make_site: MakeSite
     )
 
 
+def test_a_stop_that_one_course_causes_ends_when_that_course_is_paused(make_site: MakeSite) -> None:
+    site = make_site({"FAILURES_MAX_PER_MINUTE": "5", "RETRY_ATTEMPTS": "1"})
+    broken = of_a_broken_course(site, 40)
+    course = broken[0].course
+    well, _ = innocents_and(site, [], innocents=20)
+    site.start()
+    site.send(*broken)
+    wait_until("as many as may are given up", lambda: len(site.failed.records()) == 5, LIMIT)
+    # the bridge stops once there is something that it must not take
+    stop = "too many requests were given up of late"
+    site.send(*well)
+    wait_until("the bridge stops", lambda: stop in site.bridge.output(), LIMIT)
+    site.operate("pause", "--course", course)
+    assert "resumed" in site.operate("resume")
+    wait_until("everybody else is done", lambda: len(site.certificates.records()) == 20, LIMIT)
+    given_up = {record.event["edata"]["userId"] for record in site.failed.records()}
+    # what was attempted when the pause came may have been given up after the stop had ended
+    assert 5 <= len(given_up) <= 10
+    assert given_up < {learner.user for learner in broken}
+
+    site.relations.fill(course_of_units(course, {unique("unit"): {"a"}}))
+    site.operate("resume", "--course", course)
+    site.wait_settled(LIMIT)
+    rows = site.tables.enrolments(broken)
+    assert {learner.user for learner in broken if rows[learner]["status"] == 1} == given_up
+
+
 def test_a_broken_course_that_fills_its_share_holds_nobody_else(make_site: MakeSite) -> None:
     # tries far apart: all of the broken course's requests wait at once
     site = make_site({"LEDGER_MAX_OPEN": "60", "LEDGER_MAX_WAITING": "400", "RETRY_BACKOFF_FIRST": "600",
                       "RETRY_BACKOFF_MOST": "600"})  # fmt: skip
-    course, batch = unique("do"), unique("batch")
-    broken = [Learner(unique("user"), course, batch) for _ in range(150)]
-    site.tables.add_consumption({learner: {"a": 2} for learner in broken})
-    site.tables.add_enrolments(broken)
+    broken = of_a_broken_course(site, 150)
     well, _ = innocents_and(site, [], innocents=100)
     site.start()
     site.send(*broken)
     wait_until("all of them wait", lambda: site.open_count() == 150 and site.claimed_count() == 0, LIMIT)
     site.send(*well)
-    wait_until("everybody else is done", lambda: len(site.certificates.records()) == 100, LIMIT)
+    wait_until(
+        "everybody else is done",
+        lambda: len(site.certificates.records()) == 100 and site.open_count() == 150 and not site.behind(),
+        LIMIT,
+    )
     assert site.failed.records() == []
-    assert site.open_count() == 150
-    assert site.behind() == {}
 
 
 def test_a_search_service_that_is_away_holds_nobody_who_does_not_need_it(make_site: MakeSite) -> None:

@@ -63,7 +63,7 @@ def test_what_an_older_attempt_writes_late_changes_nothing(
     stage: Stage, held: Matches, completed: int, status: int | None
 ) -> None:
     learner = stage.add_learner(completed=completed, status=status)
-    ended = stage.far.output().count("a task ended")
+    ended = stage.attempts_ended(stage.far)
     with stage.cassandra.fault(Treatment.HOLD_REQUEST, held, most=1) as fault:
         stage.site.send(learner)
         fault.wait(limit=LIMIT)
@@ -80,12 +80,18 @@ def test_what_an_older_attempt_writes_late_changes_nothing(
     wait_until("the late write answered", lambda: fault.seen[0] in stage.cassandra.answered, LIMIT)
     assert stage.check_completed_once(learner) == before
     stage.far.thaw()
-    wait_until("the older attempt's end", lambda: stage.far.output().count("a task ended") > ended, LIMIT)
+    wait_until("the older attempt's end", lambda: stage.attempts_ended(stage.far) > ended, LIMIT)
 
     # an older attempt that was about to complete the learner may announce it, too: under the same mid
     assert stage.check_completed(learner) == before
     assert stage.site.tables.write_times(learner) == times
     assert stage.site.leftovers() == []
+
+
+def test_a_click_while_a_worker_is_frozen_makes_no_second_completion(stage: Stage) -> None:
+    learner = stage.add_learner()
+    stage.overtake_a_frozen_completion(learner, clicks=2)
+    stage.check_completed_once(learner)
 
 
 def test_two_workers_and_many_clicks_for_one_enrolment_complete_it_once(make_site: MakeSite) -> None:

@@ -136,3 +136,9 @@ def test_a_completion_set_back_survives_the_death_of_the_worker_that_writes_it_a
     certificates = [record.event["mid"] for record in stage.site.announced(learner).certificates]
     assert [mid.split(".")[1] for mid in certificates] == [str(DONE_MS), str(owed)]
     assert stage.row(learner)["completedon"] == owed
+
+
+def test_what_a_frozen_worker_announced_after_our_look_was_not_set_back(stage: Stage) -> None:
+    learner = add_learner(stage)
+    stage.overtake_a_frozen_completion(learner, clicks=1)
+    assert stage.check_completed_once(learner)["completedon"] == DONE_MS

@@ -10,17 +10,17 @@ from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.poisonous import innocents_and
 from tests.faults.servers import keep
-from tests.faults.site import Site
+from tests.faults.site import PATIENT, Site
 from tests.faults.slow_worker import STALLS
 from tests.support.installation import unique
-from tests.support.processes import WORKER
+from tests.support.processes import celery_worker
 
 LIMIT = 120.0
 HOLDS = "an operator paused it or drains"
 #: Longer than the leases and the first sweeps of a site.
 STILL_SECONDS = 6.0
 
-SLOW = (WORKER[0], "-A", "tests.faults.slow_worker", "worker")
+SLOW = celery_worker("tests.faults.slow_worker")
 
 #: Much stands open at every moment.
 BUSY = {"BRIDGE_GROUP_SIZE": "5", "BRIDGE_POLL_RECORDS": "50", "WORKER_THREADS": "2"}
@@ -48,9 +48,11 @@ def _wait_still(site: Site) -> None:
 
 
 def test_everything_stands_still_under_load_and_goes_on(make_site: MakeSite, seed: int) -> None:
-    site = make_site(BUSY, workers=2, bridges=2)
+    site = make_site({**PATIENT, **BUSY}, workers=2, bridges=2)
     load = Load(seed, 400).prepare(site)
     site.start()
+    # a bridge that joins during the pause would take partitions from the other one
+    site.wait_shared_out()
     load.send_some(site, len(load.waiting) * 3 // 4)
     site.wait_for("some work is done", lambda: len(site.certificates.records()) >= 20, LIMIT)
     _pause_everything(site, "an upgrade")
@@ -88,7 +90,7 @@ def test_a_paused_course_waits_and_all_others_flow(make_site: MakeSite) -> None:
     site.operate("pause", "--course", course)
     site.start()
     site.send(*waiting, *well)
-    site.wait_for("the others are done", lambda: len(site.certificates.records()) == 100, LIMIT)
+    site.wait_for("the others are done", lambda: len(site.certificates.records()) == site.open_count() == 100, LIMIT)
     # another click of theirs joins
     site.send(*waiting)
     site.wait_accepted()

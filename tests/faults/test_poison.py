@@ -7,6 +7,7 @@ import pytest
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import POISON, innocents_and
 from tests.faults.site import Site
+from tests.support.broker import operator
 from tests.support.tables import Learner
 from tests.support.waiting import wait_until
 
@@ -22,17 +23,24 @@ SETTINGS = {
     "ATTEMPT_LIMIT": "5",
     "BRIDGE_GROUP_SIZE": "25",
 }
+#: Where nothing hangs: a process of its own that is slow to connect is not to be taken for one that does.
+UNHURRIED = {**SETTINGS, "ATTEMPT_LIMIT": "60"}
 
 
-def check(site: Site, innocent: list[Learner], poisonous: list[Learner]) -> None:
-    """Every innocent is completed and announced, every poisonous one on the failed topic, nobody else there."""
+def check(site: Site, innocent: list[Learner], poisonous: list[Learner], *, once: bool = True) -> None:
+    """Every innocent is completed and announced, every poisonous one on the failed topic, nobody else there.
+
+    Not `once`: a worker that is killed when Kafka has a failure, before that is noted, has it sent again as it was.
+    """
     rows = site.tables.enrolments([*innocent, *poisonous])
     assert {rows[learner]["status"] for learner in innocent} == {2}
     assert {rows[learner]["status"] for learner in poisonous} == {1}
     announced = [record.event["edata"]["userIds"][0] for record in site.certificates.records()]
     assert set(announced) == {learner.user for learner in innocent}
-    failed = [record.event["edata"]["userId"] for record in site.failed.records()]
-    assert sorted(failed) == sorted(learner.user for learner in poisonous)
+    failed = [(record.event["edata"]["userId"], record.event["failInfo"]) for record in site.failed.records()]
+    if not once:
+        failed = [told for number, told in enumerate(failed) if told not in failed[:number]]
+    assert sorted(user for user, _ in failed) == sorted(learner.user for learner in poisonous)
 
 
 def measured(site: Site, metric: str, **labels: str) -> float:
@@ -59,7 +67,7 @@ def reason(site: Site, learner: Learner) -> dict[str, object]:
 
 @pytest.mark.parametrize("pool", ["threads", "processes", "solo"])
 def test_a_request_that_kills_its_process_ends_alone(make_site: MakeSite, pool: str) -> None:
-    site = make_site(SETTINGS)
+    site = make_site(UNHURRIED)
     for worker in site.workers:
         worker.add_arguments("--pool", pool)
     innocent, poisonous = innocents_and(site, ["kills"])
@@ -107,7 +115,7 @@ def test_what_an_attempt_in_its_own_process_counts_and_times_arrives(
 ) -> None:
     hold = tmp_path / "hold"
     hold.touch()
-    site = make_site({**SETTINGS, "ATTEMPT_LIMIT": "60", "POISON_WAITS_FOR": str(hold)}, workers=1)
+    site = make_site({**UNHURRIED, "POISON_WAITS_FOR": str(hold)}, workers=1)
     site.worker.add_arguments("--pool", pool)
     _, poisonous = innocents_and(site, ["waits"], innocents=0)
     site.start()
@@ -135,7 +143,7 @@ def test_what_an_attempt_in_its_own_process_counts_and_times_arrives(
 
 
 def test_a_request_that_raises_spends_its_tries_alone(make_site: MakeSite) -> None:
-    site = make_site(SETTINGS)
+    site = make_site(UNHURRIED)
     innocent, poisonous = innocents_and(site, ["raises"])
     site.start()
     site.send(*innocent[:12], *poisonous, *innocent[12:])
@@ -148,6 +156,28 @@ def test_a_request_that_raises_spends_its_tries_alone(make_site: MakeSite) -> No
     assert site.restarts.total() == 0
 
 
+@pytest.mark.parametrize(("harm", "code"), [("exits", "REQUEST_FAILED"), ("exhausts", "WORKER_LOST")])
+def test_requests_that_celery_would_never_acknowledge_cost_a_worker_no_thread(
+    make_site: MakeSite, harm: str, code: str
+) -> None:
+    # more of them than there are threads; whoever is charged with another's end has no further try
+    site = make_site({**UNHURRIED, "WORKER_THREADS": "2", "RETRY_ATTEMPTS": "1"}, workers=1)
+    innocent, poisonous = innocents_and(site, [harm] * 3, innocents=6)
+    early, late = innocent[:5], innocent[5:]
+    site.start()
+    pid = site.worker.pid
+    site.send(*early[:2], *poisonous, *early[2:])
+    site.wait_settled(LIMIT)
+    site.send(*late)
+    site.wait_settled(LIMIT)
+
+    check(site, innocent, poisonous)
+    assert [reason(site, learner)["errorCode"] for learner in poisonous] == [code] * 3
+    assert site.worker.pid == pid
+    assert site.restarts.total() == 0
+    assert "an attempt ended without a word" in site.worker.output()
+
+
 def test_poison_of_every_kind_together_hurts_nobody_else(make_site: MakeSite) -> None:
     site = make_site(SETTINGS)
     innocent, poisonous = innocents_and(site, ["kills", "kills", "raises", "hangs", "raises"])
@@ -156,15 +186,34 @@ def test_poison_of_every_kind_together_hurts_nobody_else(make_site: MakeSite) ->
         site.send(*innocent[number::5], learner)
     site.wait_settled(LIMIT)
 
-    check(site, innocent, poisonous)
+    check(site, innocent, poisonous, once=False)
 
 
-def test_an_operator_may_end_a_worker_in_which_an_attempt_hangs(make_site: MakeSite) -> None:
+def hanging(make_site: MakeSite) -> Site:
+    """Give a site whose one worker is in an attempt that hangs, long before anybody takes notice."""
     site = make_site({**SETTINGS, "ATTEMPT_LIMIT": "600", "WORKER_SHUTDOWN_LIMIT": "2"}, workers=1)
     _, poisonous = innocents_and(site, ["hangs"], innocents=0)
     site.start()
     site.send(*poisonous)
-    wait_until("the attempt runs", lambda: site.claimed_count() == 1)
+    wait_until("the attempt runs", lambda: site.claimed_count() == 1, LIMIT)
+    return site
+
+
+def test_an_operator_may_end_a_worker_in_which_an_attempt_hangs(make_site: MakeSite) -> None:
+    site = hanging(make_site)
     site.stop(site.worker)
+    assert site.open_count() == 1
+    site.dismiss(site.bridge)
+
+
+def test_a_remote_command_may_end_a_worker_in_which_an_attempt_hangs(make_site: MakeSite) -> None:
+    site = hanging(make_site)
+    site.dismiss(site.worker)
+    with operator(site.settings, site.group_id) as app:
+        (answer,) = app.control.broadcast("ping", reply=True, limit=1, timeout=20)
+        app.control.shutdown(destination=list(answer))
+    assert site.worker.wait(30) == 0
+    assert "did not end in time and is ended" in site.worker.output()
+    assert "starts anew" not in site.worker.output()
     assert site.open_count() == 1
     site.dismiss(site.bridge)

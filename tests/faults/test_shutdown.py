@@ -8,7 +8,7 @@ from devstack.stack import Stack
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.poisonous import innocents_and
-from tests.faults.site import Site
+from tests.faults.site import PATIENT, UP_LIMIT, Site
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
@@ -50,7 +50,7 @@ def test_killed_in_the_middle_of_an_orderly_end_nothing_is_lost(make_site: MakeS
 
 @pytest.mark.timeout(900)
 def test_busy_processes_that_end_in_order_repeat_nothing(make_site: MakeSite, seed: int) -> None:
-    site = make_site({"WORKER_THREADS": "4"}, bridges=2)
+    site = make_site({**PATIENT, "WORKER_THREADS": "4"}, bridges=2)
     load = Load(seed, 1_000).prepare(site)
     random = Random(seed)
     site.start()
@@ -70,7 +70,7 @@ def test_busy_processes_that_end_in_order_repeat_nothing(make_site: MakeSite, se
 def test_a_worker_ends_in_time_though_redis_hangs(make_site: MakeSite, stack: Stack) -> None:
     site = make_site({"WORKER_SHUTDOWN_LIMIT": "3"}, workers=1)
     (learner,), _ = innocents_and(site, [], innocents=1)
-    site.start().sync(learner)
+    site.start().sync(learner, limit=UP_LIMIT)
     redis = stack.server("redis")
     site.dismiss(site.worker)
     redis.stop()
@@ -81,4 +81,4 @@ def test_a_worker_ends_in_time_though_redis_hangs(make_site: MakeSite, stack: St
         redis.resume()
     assert "did not end in time" in site.worker.output()
     site.run(site.worker)
-    site.sync(learner)
+    site.sync(learner, limit=UP_LIMIT)

@@ -8,11 +8,11 @@ import pytest
 from tests.faults.broker import queue_of
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
-from tests.faults.site import UP_LIMIT, Site
+from tests.faults.site import PATIENT, UP_LIMIT, Site
 from tests.faults.slow_worker import STALLS, STEPS
-from tests.support.processes import WORKER
+from tests.support.processes import celery_worker
 
-SLOW = (WORKER[0], "-A", "tests.faults.slow_worker", "worker")
+SLOW = celery_worker("tests.faults.slow_worker")
 LEARNERS = 60
 
 
@@ -63,7 +63,7 @@ def test_a_task_longer_than_the_visibility_timeout_is_done_once(
 @pytest.mark.timeout(600)
 def test_a_message_that_comes_many_times_is_worked_on_once(make_site: MakeSite, seed: int) -> None:
     # each task's own line then tells what it has done, held or not
-    site = make_site({"LOG_REQUESTS": "false"})
+    site = make_site({**PATIENT, "LOG_REQUESTS": "false"})
     load = Load(seed, 400, clicks=1).prepare(site)
     queue = queue_of(site)
     load.send_all(site)

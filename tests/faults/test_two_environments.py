@@ -9,12 +9,9 @@ import pytest
 from tests.faults.broker import queue_of
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
-from tests.faults.site import UP_LIMIT, Site
+from tests.faults.site import PATIENT, UP_LIMIT, Site
 from tests.support.events import audit_learner, certificate_learner
-from tests.support.processes import REPOSITORY, WORKER
-
-CELERY = (WORKER[0], "-A", "worker")
-
+from tests.support.processes import CELERY, REPOSITORY
 
 #: How Celery's control ends when nobody answers, as nobody does who shuts down.
 NO_ANSWER = 69
@@ -48,7 +45,7 @@ def _wait_alone(site: Site) -> None:
 
 @pytest.mark.timeout(900)
 def test_harm_done_to_one_environment_does_not_touch_the_other(make_site: MakeSite, seed: int) -> None:
-    ours, others = make_site(workers=1), make_site(workers=1)
+    ours, others = make_site(workers=1), make_site(PATIENT, workers=1)
     our_load, others_load = Load(seed, 1_000).prepare(ours), Load(seed + 1, 1_000).prepare(others)
     others.start()
     ours.run(ours.bridge)

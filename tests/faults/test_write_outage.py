@@ -5,6 +5,7 @@ import pytest
 from devstack.ports import Ports
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import innocents_and
+from tests.faults.site import PATIENT
 from tests.support.cassandra_proxy import (
     OVERLOADED,
     WRITE_TIMEOUT,
@@ -23,7 +24,7 @@ SETTINGS = {"RETRY_ATTEMPTS": "2", "RETRY_BACKOFF_FIRST": "0.1", "RETRY_BACKOFF_
 @pytest.mark.parametrize("code", [OVERLOADED, WRITE_TIMEOUT], ids=["overloaded", "write time-out"])
 def test_while_no_write_is_taken_requests_wait_and_spend_nothing(make_site: MakeSite, ports: Ports, code: int) -> None:
     with CassandraProxy(ports.cassandra, error=code) as proxy:
-        site = make_site({**SETTINGS, **proxy.settings}, workers=1)
+        site = make_site({**PATIENT, **SETTINGS, **proxy.settings}, workers=1)
         learners, _ = innocents_and(site, [], innocents=60)
         with proxy.fault(Treatment.REFUSE, any_write):
             site.start()

@@ -1,5 +1,6 @@
 """Bridges that Kafka has given up, and that wake up while another one has their partitions."""
 
+import re
 import sys
 from pathlib import Path
 from random import Random
@@ -8,11 +9,12 @@ import pytest
 
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
-from tests.faults.site import UP_LIMIT, Site
+from tests.faults.site import PATIENT, UP_LIMIT, Site
 from tests.faults.stalling_bridge import STEPS
 from tests.support.processes import Process
 
 ROUNDS = 3
+FULL = re.compile("paused, and .*the ledger is full")
 
 
 class Commits:
@@ -57,7 +59,7 @@ def _wait_in_the_middle(site: Site, bridge: Process, records: int) -> None:
 
 
 def _wait_paused(site: Site, bridge: Process, times: int) -> None:
-    site.wait_for(f"the {bridge.name} paused", lambda: bridge.output().count("paused, and") >= times, UP_LIMIT)
+    site.wait_for(f"the {bridge.name} paused", lambda: len(FULL.findall(bridge.output())) >= times, UP_LIMIT)
 
 
 def _send_the_rest_and_check(site: Site, load: Load, commits: Commits) -> None:
@@ -75,7 +77,7 @@ def _send_the_rest_and_check(site: Site, load: Load, commits: Commits) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_bridge_that_was_frozen_wakes_as_a_zombie_and_harms_nothing(make_site: MakeSite, seed: int) -> None:
-    site = make_site({"BRIDGE_POLL_RECORDS": "50"}, workers=1, bridges=2)
+    site = make_site({**PATIENT, "BRIDGE_POLL_RECORDS": "50"}, workers=1, bridges=2)
     load = Load(seed, 1_500 * ROUNDS, clicks=1).prepare(site)
     random, commits = Random(seed), Commits(site)
     site.start()
@@ -102,7 +104,7 @@ def test_a_bridge_that_was_frozen_wakes_as_a_zombie_and_harms_nothing(make_site:
 def test_a_bridge_that_did_not_poll_in_time_harms_nothing(
     make_site: MakeSite, seed: int, tmp_path: Path, step: str
 ) -> None:
-    site = make_site({"BRIDGE_POLL_RECORDS": "50"}, workers=1)
+    site = make_site({**PATIENT, "BRIDGE_POLL_RECORDS": "50"}, workers=1)
     load = Load(seed, 600, clicks=1).prepare(site)
     commits, file = Commits(site), tmp_path / "stalls"
     file.touch()
@@ -124,7 +126,7 @@ def test_a_bridge_that_did_not_poll_in_time_harms_nothing(
 @pytest.mark.timeout(900)
 def test_bridges_come_and_go_while_the_ledger_is_full(make_site: MakeSite, seed: int) -> None:
     bound = 60
-    site = make_site({"LEDGER_MAX_OPEN": str(bound)}, workers=1, bridges=2)
+    site = make_site({**PATIENT, "LEDGER_MAX_OPEN": str(bound)}, workers=1, bridges=2)
     load = Load(seed, 600).prepare(site)
     commits = Commits(site)
     first, second = site.bridges

@@ -32,7 +32,6 @@ SETTINGS = {
     "RETRY_ATTEMPTS": "2",
     "RETRY_BACKOFF_FIRST": "0.1",
     "LEDGER_SWEEP_INTERVAL": "0.1",
-    "LEDGER_LEASE": "3",
 }
 
 
@@ -316,12 +315,12 @@ def test_an_interrupted_run_goes_on_where_it_was(installation: Installation, run
 def test_kills_of_worker_and_submitting_process_lose_and_double_nothing(
     make_installation: MakeInstallation, make_runs: MakeRuns
 ) -> None:
-    with make_installation(SETTINGS) as installation:
+    with make_installation({**SETTINGS, "LEDGER_LEASE": "3"}) as installation:
         runs = make_runs(installation.start())
         learners = enrolled(installation, 240)
         pages = [learners[at : at + 60] for at in range(0, 240, 60)]
         run_id = new_run()
-        driver = runs.drive(run_id, pages, rate=60)
+        driver = runs.drive(run_id, pages, rate=20)
         wait_until("it is in the second page", lambda: runs.counts(run_id).submitted > 80, LIMIT)
         driver.kill()
         wait_until("an attempt runs, or all are done", lambda: installation.claimed_count() or is_idle(installation))

@@ -12,10 +12,12 @@ from devstack.ports import HOST, Ports
 from devstack.schema import AggregateLayout
 from tests.conftest import MakeEnvironment, MakeKeyspace
 from tests.support.installation import Installation, new_learner
-from tests.support.processes import BRIDGE, REPOSITORY, WORKER
+from tests.support.processes import BRIDGE, CELERY, REPOSITORY, WORKER
 from tests.support.relations import course_of_units
 
-PROCESSES = pytest.mark.parametrize("command", [BRIDGE, WORKER], ids=["bridge", "worker"])
+PROCESSES = pytest.mark.parametrize(
+    "command", [BRIDGE, WORKER, (*CELERY, "worker")], ids=["bridge", "worker", "celery"]
+)
 
 # as operators of the Flink job have them: one file of what all jobs share, one of this job's own
 BASE_FILE = """

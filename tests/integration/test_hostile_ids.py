@@ -13,7 +13,7 @@ from tests.integration.conftest import MakeInstallation
 from tests.support.checks import check_announced_once, check_silent, progress_of
 from tests.support.events import encoded, sync_event
 from tests.support.installation import Installation, new_learner, unique
-from tests.support.processes import WORKER, Process
+from tests.support.processes import CELERY, Process
 from tests.support.relations import course_of_units
 from tests.support.tables import Learner
 from tests.support.waiting import wait_until
@@ -134,7 +134,7 @@ def test_flower_shows_a_hostile_course_as_text_and_no_learner(
     learner = Learner(unique("user"), "</span><script>alert(4711)</script>", "b")
     with make_installation({"RETRY_BACKOFF_FIRST": "600", "RETRY_BACKOFF_MOST": "600"}) as made:
         port = free_port(made.metrics_ports.values())
-        command = (*WORKER[:-1], "flower", f"--address={HOST}", f"--port={port}")
+        command = (*CELERY, "flower", f"--address={HOST}", f"--port={port}")
         settings = {**made.settings, "FLOWER_UNAUTHENTICATED_API": "true"}
         flower = Process("flower", command, settings, tmp_path_factory.mktemp("flower") / "flower.log")
         flower.start()

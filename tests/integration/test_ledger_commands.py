@@ -20,8 +20,8 @@ AWAY = f"{HOST}:{free_port()}"
 
 @pytest.fixture
 def installation(make_installation: MakeInstallation) -> Iterator[Installation]:
-    """A bridge alone: what it accepts stays open."""
-    with make_installation() as made:
+    """A bridge alone: what it accepts stays open, and is not sent a second time."""
+    with make_installation({"LEDGER_SWEEP_AFTER": "600"}) as made:
         made.bridge.start()
         yield made
 

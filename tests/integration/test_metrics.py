@@ -265,7 +265,9 @@ def test_gauges_show_what_is_the_case(installation: Installation) -> None:
 
 def test_what_waits_shows_while_nobody_works(make_installation: MakeInstallation) -> None:
     learners = [new_learner() for _ in range(30)]
-    with make_installation({"BRIDGE_GROUP_SIZE": "1", "LEDGER_MAX_OPEN": "20"}) as installation:
+    # what waits for a worker is not sent a second time
+    settings = {"BRIDGE_GROUP_SIZE": "1", "LEDGER_MAX_OPEN": "20", "LEDGER_SWEEP_AFTER": "600"}
+    with make_installation(settings) as installation:
         installation.bridge.start()
         installation.send(*learners)
 

@@ -87,6 +87,7 @@ def test_an_outage_of_redis_is_answered_by_the_table_and_never_taken_for_a_missi
     before = from_both.metrics("worker")["relation_fallback_count_total"]
     cache.cut()
     from_both.send(in_table, in_redis)
+    from_both.wait_accepted()
     wait_until("the table answered", lambda: from_both.open_count() == 1)
     check_completed(from_both, in_table)
     assert from_both.metrics("worker")["relation_fallback_count_total"] > before

@@ -21,7 +21,7 @@ from tests.support.relations import CourseTree, course_of_units
 from tests.support.tables import Learner
 from tests.support.waiting import wait_until
 
-DELAY_SECONDS = 2.0
+DELAY_SECONDS = 4.0
 LONG_AGO = datetime(2023, 5, 9, tzinfo=UTC)
 SETTINGS = {
     "SHADOW_ENABLED": "true",

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,9 @@ from devstack.ports import HOST, free_port
 from tests.secured.conftest import SECRET, Install, Secured
 from tests.secured.test_everything_secured import LIMIT, check_no_secret, finished_learner
 from tests.support.installation import Installation
-from tests.support.processes import REPOSITORY, Process
+from tests.support.processes import BRIDGE, CELERY, REPOSITORY, WORKER, Process
 from tests.support.waiting import wait_until
 
-CELERY = str(Path(sys.executable).with_name("celery"))
 WRONG = "hunter3-wr0ng"
 
 
@@ -25,7 +23,7 @@ WRONG = "hunter3-wr0ng"
 def flower(installation: Installation, logs: Path, settings: Mapping[str, str]) -> Iterator[tuple[Process, str]]:
     """Run Flower; gives it and its address."""
     port = free_port()
-    command = (CELERY, "-A", "worker", "flower", f"--address={HOST}", f"--port={port}")
+    command = (*CELERY, "flower", f"--address={HOST}", f"--port={port}")
     own = {**installation.settings, **settings, "FLOWER_UNAUTHENTICATED_API": "true"}
     process = Process("flower", command, own, logs / f"{installation.environment}-flower-{port}.log")
     process.start()
@@ -45,7 +43,7 @@ def page(address: str) -> str:
 
 def celery(installation: Installation, *arguments: str) -> str:
     ended = subprocess.run(
-        [CELERY, "-A", "worker", *arguments],
+        [*CELERY, *arguments],
         cwd=REPOSITORY,
         env=installation.settings,
         capture_output=True,
@@ -78,7 +76,8 @@ def test_nothing_secret_shows(running: Installation, logs: Path) -> None:
         assert "Unable to get queues" not in process.output()
     report = celery(running, "report")
     assert "broker_url" in report
-    conf = celery(running, "inspect", "conf", "--json")
+    # with a destination it ends with that worker's answer
+    conf = celery(running, "inspect", "conf", "--json", "--timeout", str(LIMIT), "--destination", worker)
     assert "broker_url" in conf
     check_no_secret(report, conf, *(process.output() for process in running.processes))
     for command in (("resume",), ("rewind", "--since", "1h", "--yes")):
@@ -115,7 +114,7 @@ def test_a_secret_that_can_not_be_used_shows_nowhere(running: Installation) -> N
         ("KAFKA_SASL_PASSWORD_FILE", "/nowhere"),
         ("REDIS_PASSWORD", WRONG + "\n" + WRONG),
     ):
-        for command in ([sys.executable, "-m", "bridge"], [CELERY, "-A", "worker", "worker"]):
+        for command in (BRIDGE, WORKER, (*CELERY, "worker")):
             ended = subprocess.run(
                 command,
                 cwd=REPOSITORY,

@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from tests.secured.test_wrong_secrets import (
     wait_told,
 )
 from tests.support.checks import check_announced_once
-from tests.support.tls_proxy import TlsProxy
+from tests.support.tls_proxy import PassingProxy, TlsProxy
 from tests.support.waiting import wait_until
 
 OWN_SECRET = "hunter4-sentinels"
@@ -79,44 +78,16 @@ def either_way(plain: int, tls: int) -> Iterator[tuple[int, list[int]]]:
     A sentinel here speaks plain, and tells clients the port at which it watches. Gives the port, and a list of where
     each connection was led.
     """
-    loop = asyncio.new_event_loop()
     led: list[int] = []
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
+    async def lead(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+        first = await reader.readexactly(1)
+        # of a handshake's record
+        led.append(tls if first == b"\x16" else plain)
+        return led[-1], first
 
-    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            first = await reader.readexactly(1)
-            # of a handshake's record
-            led.append(tls if first == b"\x16" else plain)
-            onward, back = await asyncio.open_connection(HOST, led[-1])
-            back.write(first)
-            await asyncio.gather(pump(reader, back), pump(onward, writer))
-        except (OSError, asyncio.IncompleteReadError):
-            writer.close()
-
-    server = loop.run_until_complete(asyncio.start_server(lead, HOST))
-    thread = threading.Thread(target=loop.run_forever, name="either-way", daemon=True)
-    thread.start()
-    try:
-        yield server.sockets[0].getsockname()[1], led
-    finally:
-
-        async def end() -> None:
-            server.close()
-            waiting = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(end(), loop).result(20)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
-        loop.close()
+    with PassingProxy(lead) as proxy:
+        yield proxy.port, led
 
 
 @pytest.fixture
@@ -162,6 +133,8 @@ def test_sentinels_and_master_speak_tls(secured: Secured, install: Install, tmp_
             "CELERY_BROKER_SSL_ENABLED": "true",
             "CELERY_BROKER_SSL_CA_LOCATION": str(secured.certificates.authority),
         }
+        # it has one to ask and one to listen
+        wait_until("both of the sentinel's connections", lambda: len(led) >= 2)
         of_sentinel = len(led)
         with install(settings) as installation:
             installation.start()

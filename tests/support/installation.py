@@ -183,6 +183,7 @@ class Installation:
         """End all processes with SIGTERM and insist on exit code 0."""
         running = [process for process in self.processes if process.is_running]
         for process in running:
+            process.wait_hearing()
             process.ask_to_end()
         for process in running:
             code = process.wait()
@@ -208,7 +209,8 @@ class Installation:
             lambda: self._watched(self._is_settled),
             limit,
         )
-        assert self.leftovers() == []
+        left = self.leftovers()
+        assert left == [], f"the ledger still holds {left}"
 
     def wait_counted(self, limit: float = USUAL_LIMIT) -> None:
         """Wait until the workers that run have counted all that they settled.

@@ -14,13 +14,28 @@ from pathlib import Path
 
 import psutil
 
+from devstack.process import freeze
+from tests.support.waiting import wait_until
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 BRIDGE = (sys.executable, "-m", "bridge")
-WORKER = (str(Path(sys.executable).parent / "celery"), "-A", "worker", "worker")
+WORKER = (sys.executable, "-m", "worker")
+
+#: Celery's own command line, to which its command is added; `worker` is one, too.
+CELERY = (str(Path(sys.executable).with_name("celery")), "-A", "worker")
+
+
+def celery_worker(app: str) -> tuple[str, ...]:
+    """Give Celery's own command for a worker of the app in this module."""
+    return (CELERY[0], "-A", app, "worker")
+
 
 #: How long SIGTERM may take; what the documentation asks operators to grant.
 GRACE_SECONDS = 120.0
+
+#: How long a process may take until it handles SIGTERM.
+HEARING_SECONDS = 60.0
 
 _SHOWN_CHARACTERS = 6_000
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -120,6 +135,19 @@ class Process:
                 stderr=errors,
             )
 
+    def wait_hearing(self) -> None:
+        """Wait until the process handles SIGTERM, or has ended: to one that has only begun it is no orderly end."""
+        wait_until(f"the {self.name} hears SIGTERM", self._hears, HEARING_SECONDS)
+
+    def _hears(self) -> bool:
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        except OSError:
+            # only Linux tells
+            return True
+        (caught,) = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1) or not self.is_running
+
     def ask_to_end(self) -> None:
         """Send SIGTERM."""
         self._may_end = True
@@ -137,6 +165,7 @@ class Process:
         """Send SIGTERM, and insist that the process ends in time with exit code 0."""
         if not self.is_running:
             return
+        self.wait_hearing()
         self.ask_to_end()
         code = self.wait()
         assert code == 0, f"the {self.name} ended with {code} on SIGTERM\n{self.told()}"
@@ -158,7 +187,7 @@ class Process:
 
     def freeze(self) -> None:
         """Stop the process where it stands (SIGSTOP): it keeps its connections and answers nobody."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """Let a frozen process go on (SIGCONT)."""

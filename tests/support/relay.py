@@ -244,6 +244,9 @@ class Relay(ABC, Generic[R]):
                 continue
             link = Link(client, server)
             self._links.append(link)
+            if self.is_cut:
+                # cut meanwhile, by one who did not see this link
+                link.hang_up()
             threading.Thread(target=self._serve_client, args=(link,), daemon=True).start()
             threading.Thread(target=self._serve_server, args=(link,), daemon=True).start()
 

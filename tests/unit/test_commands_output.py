@@ -2,6 +2,7 @@
 
 import json
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -10,6 +11,7 @@ from commands.main import main
 from commands.terminal import console, print_json, printable, table
 from reconciliation.errors import LedgerUnavailable, SettingsError, StoreUnavailable
 
+COMMANDS = main.list_commands(click.Context(main))
 HOSTILE = "do_1\x1b[2J\x07\u202e[bold]"
 
 
@@ -48,7 +50,7 @@ def test_an_error_of_our_own_is_not_hidden() -> None:
         command()
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_examples(name: str) -> None:
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0
@@ -57,9 +59,15 @@ def test_every_command_has_help_with_examples(name: str) -> None:
     assert all(line.startswith(f"    enrolment-reconciliation {name}") for line in examples)
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_speaks_json(name: str) -> None:
     assert "--json" in CliRunner().invoke(main, [name, "--help"]).output
+
+
+def test_there_is_no_other_command() -> None:
+    result = CliRunner().invoke(main, ["main"])
+    assert result.exit_code == 2
+    assert "No such command 'main'" in result.output
 
 
 def test_the_help_names_the_exit_codes() -> None:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from devstack.ports import free_port
-from tests.support.processes import WORKER, Process
+from tests.support.processes import CELERY, Process
 from tests.support.waiting import wait_until
 
 UP_LIMIT = 60.0
@@ -19,7 +19,7 @@ def listening(tmp_path: Path, variables: Mapping[str, str], *arguments: str) -> 
     """Start Flower without a broker; gives the addresses that it listens on."""
     port = free_port()
     variables = {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0", **variables}
-    command = [*WORKER[:-1], "flower", f"--port={port}", *arguments]
+    command = [*CELERY, "flower", f"--port={port}", *arguments]
     process = Process("flower", command, variables, tmp_path / "flower.log")
     process.start()
 

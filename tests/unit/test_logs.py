@@ -4,8 +4,6 @@ import json
 import logging
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,19 +13,6 @@ import structlog
 from reconciliation.log_noise import NoiseFilter
 from reconciliation.log_rows import MOST_ROWS, write_rows
 from reconciliation.logs import configure_logging
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    hooks = sys.excepthook, threading.excepthook
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    sys.excepthook, threading.excepthook = hooks
-    structlog.reset_defaults()
 
 
 def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -269,7 +269,7 @@ TABLE: dict[str, tuple[str, object, str | None, object, tuple[str, ...]]] = {
     "bulk_group_size": ("BULK_GROUP_SIZE", 100, "500", 500, ("0", "501")),
     "bulk_worker_threads": ("BULK_WORKER_THREADS", 1, "256", 256, ("0", "257")),
     "bulk_worker_share": ("BULK_WORKER_SHARE", 20, "100", 100, ("0", "101")),
-    "poll_records": ("BRIDGE_POLL_RECORDS", 250, "10000", 10_000, ("10001", "9" * 5000)),
+    "poll_records": ("BRIDGE_POLL_RECORDS", 500, "10000", 10_000, ("10001", "9" * 5000)),
     "worker_threads": ("WORKER_THREADS", 4, "8.0", 8, ("257",)),
     "worker_shutdown_limit": ("WORKER_SHUTDOWN_LIMIT", 110.0, "1", 1.0, ("0", "3601")),
     "retry_attempts": ("RETRY_ATTEMPTS", 6, "1", 1, ("0", "101")),

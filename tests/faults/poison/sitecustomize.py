@@ -1,20 +1,23 @@
 """Makes some learners' requests poison in every process that has this folder on its PYTHONPATH.
 
 Python imports a module of this name at its start, so the product's own code runs unchanged but for the one step that a
-learner's id names. How it breaks is in the id: `poison-raises-…`, `poison-hangs-…`, `poison-kills-…`. One named
-`poison-waits-…` is well, but waits as long as the file named by POISON_WAITS_FOR is there.
+learner's id names. How it breaks is in the id: `poison-raises-…`, `poison-hangs-…`, `poison-kills-…`, `poison-exits-…`
+(its code would end the process), `poison-exhausts-…` (memory runs out, and once more while that is written down). One
+named `poison-waits-…` is well, but waits as long as the file named by POISON_WAITS_FOR is there.
 """
 
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from reconciliation import progress
+from reconciliation import personal, progress
 
 _plan: Callable[..., Any] = progress.plan
+_write_down = personal.traceback_without_learners
 
 
 def _poisoned(attempt: Any, *arguments: Any, **named: Any) -> Any:
@@ -24,6 +27,10 @@ def _poisoned(attempt: Any, *arguments: Any, **named: Any) -> Any:
     if user.startswith("poison-hangs"):
         while True:
             time.sleep(1)
+    if user.startswith("poison-exits"):
+        sys.exit(3)
+    if user.startswith("poison-exhausts"):
+        raise MemoryError
     if user.startswith("poison-kills"):
         # as the kernel does when memory runs out, or a driver that crashes: no Python code is asked any more
         os.kill(os.getpid(), signal.SIGKILL)
@@ -33,4 +40,13 @@ def _poisoned(attempt: Any, *arguments: Any, **named: Any) -> Any:
     return _plan(attempt, *arguments, **named)
 
 
+def _exhausted(error: BaseException, user_ids: Iterable[str]) -> str:
+    users = list(user_ids)
+    if any(user.startswith("poison-exhausts") for user in users):
+        raise MemoryError
+    return _write_down(error, users)
+
+
 progress.plan = _poisoned
+# before anybody takes it from there by its name
+personal.traceback_without_learners = _exhausted

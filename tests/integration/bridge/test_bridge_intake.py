@@ -1,8 +1,10 @@
 """What becomes of records: entries and messages, skips, failed events, and the offsets that are committed."""
 
 import base64
+import json
 import urllib.request
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +41,20 @@ def test_requests_become_entries_and_grouped_messages_without_personal_ids(make_
         assert f'"argsrepr": "{count} (do_course)"'.encode() in message.raw
         if len(message.tickets) == 1:
             assert message.task_id == message.tickets[0][0]
+
+
+def test_messages_carry_requests_of_the_same_course_together(make_stand: MakeStand) -> None:
+    stand = make_stand(BRIDGE_GROUP_SIZE="10")
+    courses = [f"do_{number}" for number in range(4)]
+    stand.send(*(replace(learner, course=courses[at % 4]) for at, learner in enumerate(learners(60))))
+    stand.bridge()
+    stand.wait_committed()
+
+    course_of = {entry_id: json.loads(entry["enrolment"])[1] for entry_id, entry in stand.entries().items()}
+    carried = [[course_of[entry_id] for entry_id, _ in message.tickets] for message in stand.messages()]
+    assert sorted(course for group in carried for course in group) == sorted(courses * 15)
+    for group in carried:
+        assert group == sorted(group)
 
 
 def test_a_single_request_travels_under_its_own_id(make_stand: MakeStand) -> None:

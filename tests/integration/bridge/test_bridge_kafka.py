@@ -2,6 +2,8 @@
 
 import json
 
+from confluent_kafka.admin import AdminClient
+
 from devstack.errors import DevstackError
 from devstack.stack import Stack
 from devstack.topics import create_topics, topic_names
@@ -94,6 +96,7 @@ def test_a_topic_that_is_made_anew_is_read_from_its_first_record(make_stand: Mak
     settle(stand, [stand.entry_id(place) for place in settled])
 
     delete_topic(stand.ports.bootstrap, stand.input_topic)
+    wait_until("the topic is gone", lambda: is_gone(stand))
     wait_until("the topic is there again", lambda: is_made(stand))
     sent = stand.send(*learners(3))
     assert [place.offset for place in sent] == [0, 1, 2]
@@ -111,6 +114,7 @@ def test_requests_of_a_topic_that_was_deleted_end_before_what_has_their_offsets(
     stand.wait_committed()
 
     delete_topic(stand.ports.bootstrap, stand.input_topic)
+    wait_until("the topic is gone", lambda: is_gone(stand))
     wait_until("the topic is there again", lambda: is_made(stand))
     others = learners(3)
     sent = stand.send(*others)
@@ -121,6 +125,12 @@ def test_requests_of_a_topic_that_was_deleted_end_before_what_has_their_offsets(
     assert open_ids(stand, sent)
     assert {json.loads(entry["enrolment"])[0] for entry in stand.entries().values()} == {it.user for it in others}
     bridge.end()
+
+
+def is_gone(stand: BridgeStand) -> bool:
+    """Say whether the broker too has heard that the topic was deleted: until then it takes records into the old one."""
+    client = AdminClient({"bootstrap.servers": stand.ports.bootstrap, "log_level": 0})
+    return stand.input_topic not in client.list_topics(timeout=10).topics
 
 
 def is_made(stand: BridgeStand) -> bool:

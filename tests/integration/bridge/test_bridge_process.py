@@ -53,10 +53,11 @@ def test_a_bridge_killed_at_any_step_loses_nothing(make_stand: MakeStand) -> Non
 
 def test_a_bridge_killed_again_and_again_loses_nothing(make_stand: MakeStand) -> None:
     stand = make_stand(BRIDGE_POLL_RECORDS="20", LEDGER_MAX_OPEN="1000000")
-    sent = stand.send(*learners(4_000))
+    sent = stand.send(*learners(1_000))
     for _ in range(3):
-        bridge = stand.bridge()
         before = stand.open_count()
+        sent += stand.send(*learners(1_000))
+        bridge = stand.bridge()
         wait_until("it got on", lambda: stand.open_count() > before + 100, 60)  # noqa: B023 - called at once
         bridge.kill()
     stand.bridge()
@@ -138,9 +139,9 @@ def test_a_second_sigterm_ends_at_once(stand: BridgeStand) -> None:
     assert stand.commits() == {}
 
 
-def run_bridge(**environment: str) -> subprocess.CompletedProcess[str]:
+def run_bridge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bridge"],
+        [sys.executable, "-m", "bridge", *arguments],
         cwd=REPOSITORY,
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
@@ -148,6 +149,15 @@ def run_bridge(**environment: str) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
     )
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["-h"], 0), (["--group-size", "5"], 2)])
+def test_a_bridge_takes_no_arguments_and_says_where_settings_are(arguments: list[str], code: int) -> None:
+    ended = run_bridge(*arguments)
+    assert ended.returncode == code
+    said, other = (ended.stdout, ended.stderr) if code == 0 else (ended.stderr, ended.stdout)
+    assert "docs/settings.md" in said
+    assert other == ""
 
 
 def test_a_wrong_setting_is_one_line() -> None:

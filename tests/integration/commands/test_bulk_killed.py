@@ -108,7 +108,7 @@ def test_killed_three_times_it_heals_exactly_what_is_stuck(
     wrong = {key for key, reasons in hidden.expected.items() if reasons != CERTIFICATE_ONLY}
     store = RunStore(LedgerConnection(ledger_config(load_settings(installation.settings))))
     try:
-        kinds = ("--stuck", "--missing-certificates", "--apply", "--yes", "--rate", str(max(60, len(wrong) / 40)))
+        kinds = ("--stuck", "--missing-certificates", "--apply", "--yes", "--rate", str(max(20, len(wrong) / 40)))
         run = started(installation, tmp_path / "begun.log", *kinds)
         wait_until("the run is there", lambda: bool(store.list()), LIMIT)
         run_id = store.list()[0].run.run_id

@@ -108,21 +108,22 @@ def test_requests_are_followed_until_they_are_done_or_given_up(installation: Ins
     assert len(set(MID.findall(ended.stdout))) == 1
 
 
-def test_clicks_that_join_an_earlier_one_end_with_it(installation: Installation, tmp_path: Path) -> None:
+def test_clicks_that_join_an_earlier_one_end_with_it(make_installation: MakeInstallation, tmp_path: Path) -> None:
     # the first fails and waits for its next try; the others join it and are given up with it
     learner = new_learner()
-    enrol(installation, learner)
-    installation.send(learner)
-    wait_until("its first try failed", lambda: installation.entry_fields("attempts") == ["1"])
-    file = tmp_path / "learners.csv"
-    file.write_text("user,course,batch\n" + f"{learner.user},{learner.course},{learner.batch}\n" * 4)
-    ended = installation.run_command("request", "--file", str(file), "--wait", "50", "--json")
-    assert ended.returncode == 1
-    outcomes = [(it["outcome"], it["detail"]) for it in lines(ended.stdout)]
-    assert {outcome for outcome, _ in outcomes} == {"given up"}
-    assert all("RELATIONS_MISSING" in detail for _, detail in outcomes)
-    assert any("same enrolment" in detail for _, detail in outcomes)
-    installation.wait_settled()
+    with make_installation({**SETTINGS, "RETRY_BACKOFF_FIRST": "15"}) as installation:
+        enrol(installation.start(), learner)
+        installation.send(learner)
+        wait_until("its first try failed", lambda: installation.entry_fields("attempts") == ["1"])
+        file = tmp_path / "learners.csv"
+        file.write_text("user,course,batch\n" + f"{learner.user},{learner.course},{learner.batch}\n" * 4)
+        ended = installation.run_command("request", "--file", str(file), "--wait", "50", "--json")
+        assert ended.returncode == 1
+        outcomes = [(it["outcome"], it["detail"]) for it in lines(ended.stdout)]
+        assert {outcome for outcome, _ in outcomes} == {"given up"}
+        assert all("RELATIONS_MISSING" in detail for _, detail in outcomes)
+        assert any("same enrolment" in detail for _, detail in outcomes)
+        installation.wait_settled()
 
 
 def test_without_a_bridge_it_warns_at_once_and_says_where_requests_are(idle: Installation) -> None:
@@ -140,6 +141,8 @@ def test_without_a_bridge_it_warns_at_once_and_says_where_requests_are(idle: Ins
 def test_without_a_worker_requests_are_told_to_be_open(idle: Installation) -> None:
     learner = new_learner()
     idle.bridge.start()
+    # one that finds nobody in the group warns
+    wait_until("it has joined its group", lambda: "partitions assigned" in idle.bridge.output())
     ended = wait_until(
         "a bridge took it",
         lambda: (
