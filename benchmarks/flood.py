@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from random import Random
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -112,15 +113,20 @@ def _outcomes(installation: Installation, total: int) -> dict[str, int]:
 def show(console: Console, samples: Sequence[Sample], outcomes: dict[str, int]) -> None:
     """Print what each look found, and the rate since the look before."""
     names = list(samples[-1].megabytes)
-    table = Table(title="MiB resident by process")
-    for heading in ("settled", "requests/s since", *names, "redis data"):
-        table.add_column(heading, justify="right")
+    workers = [name for name in names if name.startswith("worker")]
+    others = [name for name in names if name not in workers]
+    title = "requests/s since the row before; MiB resident by process; of Redis' the data"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("settled", "requests/s", "workers", *others, "data"):
+        # narrow enough for 80 columns, so that no figure is cut off
+        table.add_column(heading, justify="right", no_wrap=True)
     before = samples[0]
     for sample in samples:
         since = sample.seconds - before.seconds
         rate = (sample.settled - before.settled) / since if since else 0.0
-        held = (f"{sample.megabytes[name]:.0f}" for name in names)
-        table.add_row(f"{sample.settled:,}", f"{rate:,.0f}", *held, f"{sample.redis_data:.1f}")
+        together = " ".join(f"{sample.megabytes[name]:.0f}" for name in workers)
+        held = (f"{sample.megabytes[name]:.0f}" for name in others)
+        table.add_row(f"{sample.settled:,}", f"{rate:,.0f}", together, *held, f"{sample.redis_data:.1f}")
         before = sample
     console.print(table)
     for name, count in outcomes.items():

@@ -20,7 +20,7 @@ from benchmarks.workload import Shape, Workload
 from devstack.ports import HOST
 from devstack.schema import AggregateLayout, create_keyspace, drop_keyspace
 from tests.support.installation import unique
-from tests.support.processes import WORKER
+from tests.support.processes import celery_worker
 from tests.support.relations import RelationSets
 
 #: What is left of the product at each level, and how it is told.
@@ -41,8 +41,7 @@ def main(learners: int, rounds: int, workers: int, group_size: tuple[int, ...], 
     """Measure the same load with ever less behind it."""
     console, random = Console(), Random(1)
     keyspace = unique("bench").replace("-", "_")
-    celery, app_option, _, *rest = WORKER
-    instant = [celery, app_option, "benchmarks.instant_worker", *rest]
+    instant = celery_worker("benchmarks.instant_worker")
     with bench_servers(use_stack=use_stack) as (stack, logs):
         create_keyspace(HOST, stack.ports.cassandra, keyspace, AggregateLayout.USER_IN_PARTITION)
         try:

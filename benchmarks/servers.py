@@ -23,7 +23,7 @@ def bench_servers(*, use_stack: bool) -> Iterator[tuple[Stack, Path]]:
         if use_stack:
             yield Stack.from_environment(os.environ), folder
             return
-        stack = Stack(folder / "servers", free_ports(), sync_every_write=False)
+        stack = Stack(folder / "servers", free_ports(), as_in_production=True)
         try:
             stack.up()
             yield stack, folder / "logs"
