@@ -36,6 +36,8 @@ from reconciliation.model import Debt, DebtStatus, FinalFailure, SyncRequest
 
 log = structlog.get_logger(__name__)
 
+#: The most requests that one script takes in: nobody else is answered meanwhile, and the largest records are 64 KiB.
+MOST_AT_ONCE = 1000
 #: The most bulk runs whose open requests are told of singly.
 MOST_RUNS_SHOWN = 20
 #: The pauses in which nothing is accepted.
@@ -131,17 +133,21 @@ class Ledger:
 
         Raises LedgerUnavailable; the same list may then be given again.
         """
-        if not requests:
-            return Acceptance(0, (), 0)
+        acceptance = Acceptance(0, (), 0)
         arguments: list[str | bytes | int] = [
             self._config.max_open,
             self._ms(self._config.sweep_after),
             *self._let_off(),
             self._config.max_open_of_run,
         ]
-        for request in requests:
-            arguments += accept_arguments(request)
-        return decode_acceptance(requests, self._connection.run("accept", arguments))
+        rows: list[tuple[bytes, int, bytes]] = []
+        for at in range(0, len(requests), MOST_AT_ONCE):
+            of_these = [it for request in requests[at : at + MOST_AT_ONCE] for it in accept_arguments(request)]
+            rows += self._connection.run("accept", arguments + of_these)
+            acceptance = decode_acceptance(requests, rows)
+            if acceptance.accepted < len(rows):
+                break
+        return acceptance
 
     def claim(self, tickets: Sequence[Ticket], token: str) -> list[Claim]:
         """Begin the attempts that these tickets name; the stale, unknown, busy and paused are left out.

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from ledger.connection import LedgerConfig
-from ledger.entries import FailureStatus, Occupancy, RetryLater, Settlement, Spends, SweepReason, Ticket
+from ledger.entries import Acceptance, FailureStatus, Occupancy, RetryLater, Settlement, Spends, SweepReason, Ticket
 from ledger.healing import HealingTurns
 from ledger.ledger import Ledger
 from ledger.operations import Operations
@@ -96,6 +96,24 @@ def test_repeats_of_a_waiting_enrolment_collapse_and_close_with_it(ledger: Ledge
     assert ledger.settle([Settlement("entry-1")], "token") == [3]
     assert ledger.open_count() == 1
     assert ledger.oldest_open("requests", 0) == 3
+
+
+def test_more_than_one_script_takes_in_are_taken_in_by_several(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.ledger.MOST_AT_ONCE", 2)
+    acceptance = ledger.accept([request(1), request(2), request(3, BOB), request(4), request(5, BOB)])
+    assert [ticket.entry_id for ticket in acceptance.tickets] == ["entry-1", "entry-3"]
+    assert (acceptance.accepted, acceptance.collapsed, ledger.open_count()) == (5, 3, 5)
+
+
+@pytest.mark.parametrize("bound", [1, 2, 3, 4])
+def test_nothing_behind_what_found_no_room_comes_in_by_a_later_script(
+    open_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch, bound: int
+) -> None:
+    monkeypatch.setattr("ledger.ledger.MOST_AT_ONCE", 2)
+    ledger = open_ledger(max_open=bound)
+    acceptance = ledger.accept([request(number) for number in range(1, 6)])
+    assert (acceptance.accepted, ledger.open_count()) == (bound, bound)
+    assert ledger.accept([request(number) for number in range(1, 6)]) == Acceptance(bound, acceptance.tickets, 0)
 
 
 def test_a_collapsed_request_that_is_accepted_again_changes_nothing(ledger: Ledger) -> None:
