@@ -14,9 +14,21 @@ local function is_held_up_by(other)
   return state == 'claimed' or owed
 end
 
+-- A click waits for what a bulk run's request owes. That leaves the run's lane: it would go behind all clicks there, and
+-- nowhere while no worker takes from that queue. One that waits for its time keeps it.
+local function bring_forward(id)
+  local entry = entry_key(id)
+  local state, lane, sweeps, shelf = unpack(redis.call('HMGET', entry, 'state', 'lane', 'sweeps', 'shelf'))
+  if state == 'waiting' and lane then
+    redis.call('HDEL', entry, 'lane')
+    if sweeps ~= '0' and not shelf then redis.call('ZADD', due, now, id) end
+  end
+end
+
 for at = 5, #ARGV, 2 do
   local id, entry = ARGV[at], entry_key(ARGV[at])
-  local seen = redis.call('HMGET', entry, 'version', 'generation', 'state', 'enrolment', 'token', 'shelf', 'isolated')
+  local seen = redis.call('HMGET', entry, 'version', 'generation', 'state', 'enrolment', 'token', 'shelf', 'isolated',
+    'lane')
   if not seen[1] then
     rows[#rows + 1] = {'unknown'}
   elseif tonumber(seen[1]) > newest then
@@ -38,6 +50,7 @@ for at = 5, #ARGV, 2 do
       if seen[6] then unshelve(id, entry, seen[6]) end
       redis.call('HSET', entry, 'sweeps', 0, 'blocked', 1)
       redis.call('ZADD', due, now + lease, id)
+      if not seen[8] then bring_forward(other) end
       rows[#rows + 1] = {'busy'}
     else
       unpark(id, entry)

@@ -1,6 +1,7 @@
 """Bulk runs' requests beside clicks, on a real Redis: their lane, their bounds, their counts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import redis
@@ -11,7 +12,7 @@ from ledger.entries import FailureStatus, Occupancy, RetryLater, Settlement, Spe
 from ledger.ledger import Ledger
 from ledger.operations import Operations
 from ledger.pauses import course_scope
-from reconciliation.model import EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
+from reconciliation.model import Completion, Debt, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
 from tests.ledger.steps import ALICE, BOB, LEASE_MS, WAIT_MS, Clock, claim_one, request
 
 RUN = "20260131-143005-3fa2"
@@ -43,6 +44,38 @@ def test_a_run_s_request_goes_in_its_lane_and_repairs(ledger: Ledger) -> None:
     assert claim.request == of_run(1)
     assert claim.attempt().repairing
     assert not claim_one(ledger, ledger.accept([request(1, BOB)]).tickets[0], "other").attempt().repairing
+
+
+def test_a_click_takes_what_is_owed_before_it_out_of_the_lane(ledger: Ledger, clock: Clock) -> None:
+    (behind,) = ledger.accept([of_run(1)]).tickets
+    claim_one(ledger, behind, "dies")
+    ledger.owe([Debt(behind.entry_id, Completion(ALICE, 77), "mid")], "dies")
+    (click,) = ledger.accept([request(7)]).tickets
+    clock.now_ms += LEASE_MS + 1
+    (lapsed,) = [swept for swept in ledger.sweep(10) if swept.ticket.entry_id == behind.entry_id]
+    assert lapsed.ticket.run == RUN
+    # nobody takes from the run's queue; the click is refused by what is owed before it
+    assert ledger.claim([replace(click, generation=click.generation + 1)], "token") == []
+    (forward,) = ledger.sweep(10)
+    assert (forward.ticket.entry_id, forward.ticket.run) == (behind.entry_id, "")
+    assert claim_one(ledger, forward.ticket, "pays").owed_ms == 77
+    assert ledger.settle([Settlement(behind.entry_id, "mid")], "pays") == [1]
+    (woken,) = ledger.sweep(10)
+    assert woken.ticket.entry_id == click.entry_id
+    claim_one(ledger, woken.ticket)
+
+
+def test_what_is_owed_before_a_click_keeps_its_time_as_it_leaves_the_lane(ledger: Ledger, clock: Clock) -> None:
+    (behind,) = ledger.accept([of_run(1)]).tickets
+    claim_one(ledger, behind)
+    ledger.owe([Debt(behind.entry_id, Completion(ALICE, 77), "mid")], "token")
+    (click,) = ledger.accept([request(7)]).tickets
+    ledger.retry([RetryLater(behind.entry_id, 5_000, Spends.WAIT, "Kafka is away")], "token")
+    assert ledger.claim([click], "other") == []
+    assert ledger.sweep(10) == []
+    clock.now_ms += 5_000
+    (forward,) = ledger.sweep(10)
+    assert (forward.ticket.entry_id, forward.ticket.run) == (behind.entry_id, "")
 
 
 def test_a_click_takes_what_waits_out_of_the_lane(ledger: Ledger) -> None:

@@ -4,7 +4,7 @@ Bridges accept and may die before they commit, messages are lost, doubled and la
 operators pause and forget, and bulk runs submit beside. The model knows only what people are promised: whatever was
 accepted is settled by an attempt that began after it was accepted, there is one attempt per enrolment at a time, none
 begins while another request owes the enrolment's completion, none while it is paused, no click waits in a bulk run's
-lane, and in the end nothing is left.
+lane or for what does, and in the end nothing is left.
 """
 
 import uuid
@@ -229,6 +229,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world.tick += 1
         for claim in claims:
             self.begin(claim)
+        for ticket in tickets:
+            self.check_it_waits_for_no_run(ticket)
 
     @precondition(lambda self: self.world.attempts)
     @rule()
@@ -427,6 +429,15 @@ class LedgerMachine(RuleBasedStateMachine):
             accepted, asks_for = self.world.open.pop(place)
             assert asks_for == learner
             assert accepted <= attempt.began
+
+    def check_it_waits_for_no_run(self, ticket: Ticket) -> None:
+        """Insist that a click which was refused just now does not wait for what lies behind all clicks."""
+        prefix = self.ledger._prefix
+        blocked, lane, enrolment = self.redis.hmget(f"{prefix}entry:{ticket.entry_id}", "blocked", "lane", "enrolment")
+        if blocked == "1" and lane is None:
+            first = self.redis.hget(f"{prefix}running", enrolment)
+            state, lane = self.redis.hmget(f"{prefix}entry:{first}", "state", "lane")
+            assert state == "claimed" or lane is None
 
     def has_an_entry(self, topic: str, offset: int) -> bool:
         return bool(self.redis.exists(f"{self.ledger._prefix}entry:{topic}@{offset}"))
