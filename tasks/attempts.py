@@ -24,7 +24,7 @@ from tasks.judging import Judge
 from tasks.outcomes import Ended, Ending, Group, Outcomes, ended_for_good, ended_for_now, ended_well
 from tasks.retry_policy import RetryRules, decide_crash
 from tasks.summary import Summary
-from tasks.unacknowledged import is_end_of_process
+from tasks.unacknowledged import acknowledged_for, is_end_of_process
 from worker.metrics import WorkerGauges
 
 log = structlog.get_logger(__name__)
@@ -232,8 +232,9 @@ class AttemptRunner:
         except LedgerUnavailable:
             raise
         except BaseException as error:
-            # what would end the process counts against nobody in company: they go on alone, as after a loss
-            if is_end_of_process(error) or not (isinstance(error, Exception) or len(claims) == 1):
+            # what would end the process, or memory that runs out, counts against nobody in company: they go on alone,
+            # as after a loss
+            if is_end_of_process(error) or (len(claims) > 1 and not acknowledged_for(error)):
                 raise
             # an error of our own code or a library's, which nobody foresaw: it spends attempts, so it can't go on for
             # ever

@@ -109,6 +109,16 @@ def test_a_request_that_hangs_is_ended_by_the_limit(make_site: MakeSite, pool: s
     assert ("the worker starts anew" in site.worker.output()) == (pool != "processes")
 
 
+def test_memory_that_runs_out_for_a_whole_group_counts_against_nobody_in_it(make_site: MakeSite) -> None:
+    site = make_site({**UNHURRIED, "RETRY_ATTEMPTS": "1"}, workers=1)
+    innocent, poisonous = innocents_and(site, ["starves"], innocents=24)
+    site.start()
+    site.send(*innocent[:12], *poisonous, *innocent[12:])
+    site.wait_settled(LIMIT)
+    check(site, innocent, poisonous)
+    assert reason(site, *poisonous)["errorCode"] == "REQUEST_FAILED"
+
+
 @pytest.mark.parametrize("pool", ["threads", "processes"])
 def test_what_an_attempt_in_its_own_process_counts_and_times_arrives(
     make_site: MakeSite, pool: str, tmp_path: Path

@@ -2,8 +2,9 @@
 
 Python imports a module of this name at its start, so the product's own code runs unchanged but for the one step that a
 learner's id names. How it breaks is in the id: `poison-raises-…`, `poison-hangs-…`, `poison-kills-…`, `poison-exits-…`
-(its code would end the process), `poison-exhausts-…` (memory runs out, and once more while that is written down). One
-named `poison-waits-…` is well, but waits as long as the file named by POISON_WAITS_FOR is there.
+(its code would end the process), `poison-exhausts-…` (memory runs out, and once more while that is written down),
+`poison-starves-…` (it runs out in a step that all of a group take together). One named `poison-waits-…` is well, but
+waits as long as the file named by POISON_WAITS_FOR is there.
 """
 
 import os
@@ -50,3 +51,16 @@ def _exhausted(error: BaseException, user_ids: Iterable[str]) -> str:
 progress.plan = _poisoned
 # before anybody takes it from there by its name
 personal.traceback_without_learners = _exhausted
+
+from reconciliation.reconciler import Reconciler  # noqa: E402 - it takes that one
+
+_look = Reconciler._look
+
+
+def _starved(reconciler: Any, store: Any, works: Any) -> None:
+    if any(work.attempt.enrolment.user_id.startswith("poison-starves") for work in works):
+        raise MemoryError
+    _look(reconciler, store, works)
+
+
+Reconciler._look = _starved  # type: ignore[method-assign]
