@@ -32,6 +32,9 @@ def main(entry_id: str, generation: int, token: str) -> int:
     # the kernel ends this process in time, even where no Python code gets its turn any more
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(math.ceil(settings.attempt_limit))
+    # a supervisor may tell all of a worker's processes to end, as systemd does (KillMode=control-group): the worker
+    # waits for this one, and its end would be taken for the request's doing
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _tell(BEGAN)
     try:
         summary = runner.run([Ticket(entry_id, generation)], token=token)

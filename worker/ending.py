@@ -1,7 +1,9 @@
 """Ends a worker in time, whoever asks for it: a signal, an operator's remote command, or an error of Celery's."""
 
 import os
+import signal
 import threading
+from contextlib import suppress
 
 import structlog
 
@@ -11,6 +13,8 @@ from worker.pool_metrics import POOL_METRICS
 from worker.replacement import REPLACEMENT, wait_for_idle
 
 log = structlog.get_logger(__name__)
+
+_STANDARD_ERROR = 2
 
 
 def end_in_time(exit_code: int = 0) -> None:
@@ -26,6 +30,33 @@ def end_in_time(exit_code: int = 0) -> None:
         return
     limit = process_settings().worker_shutdown_limit
     threading.Thread(target=_end_late, args=(limit, exit_code), name="end-in-time", daemon=True).start()
+
+
+def take_keys() -> None:
+    """Have Ctrl-C end a worker of threads as SIGTERM does, and the second one, or SIGQUIT, at once.
+
+    Celery's own answer to these two would cancel the attempts, which its pool of threads does not know how to
+    (celery/concurrency/base.py, BasePool.terminate_job), and go on with connections that are closed.
+    """
+    signal.signal(signal.SIGINT, _end_in_order)
+    signal.signal(signal.SIGQUIT, _end_at_once)
+
+
+def _end_in_order(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGINT, _end_at_once)
+    os.kill(os.getpid(), signal.SIGTERM)
+    _say("worker: Ctrl-C again ends it at once")
+
+
+def _end_at_once(_number: int, _frame: object) -> None:
+    _say("worker: ended at once, what ran is attempted again after its lease")
+    os._exit(1)
+
+
+def _say(text: str) -> None:
+    """Say something from a signal's handler, which may have come in the middle of a line of the log."""
+    with suppress(OSError):
+        os.write(_STANDARD_ERROR, f"{text}\n".encode())
 
 
 def _end_late(limit: float, exit_code: int) -> None:

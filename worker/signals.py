@@ -22,7 +22,7 @@ from reconciliation.shadow import SHADOW_WARNING
 from reconciliation.store_connection import CLOCK_TOLERANCE
 from reconciliation.store_opener import Store
 from worker.connections import STOPPING, close_connections, current_connections
-from worker.ending import end_in_time
+from worker.ending import end_in_time, take_keys
 from worker.pool_metrics import POOL_METRICS, is_of_processes
 from worker.replacement import REPLACEMENT
 
@@ -75,6 +75,7 @@ def begin(sender: Any, **_: Any) -> None:
     """Connect before the first request comes rather than with it, and say that the worker is there."""
     pool = sender.pool
     if not is_of_processes(type(pool)):
+        take_keys()
         threading.Thread(target=warm_up_in_time, name="warm-up", daemon=True).start()
     log.info(
         "the worker is ready",

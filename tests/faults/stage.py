@@ -1,7 +1,7 @@
 """A site on which one worker can be frozen or killed at exactly one step, while another sees the servers directly."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ from tests.support.checks import progress_of
 from tests.support.events import check_audit, check_certificate
 from tests.support.installation import new_learner
 from tests.support.kafka_proxy import KafkaProxy
-from tests.support.processes import Process
+from tests.support.processes import WORKER, Process
 from tests.support.redis_proxy import RedisProxy, ledger_step
 from tests.support.relations import course_of_units
 from tests.support.relay import Treatment
@@ -63,21 +63,23 @@ class Stage:
 
     Args:
         site: has one worker, which becomes the near one; the bridge starts with the block.
+        command: starts the far worker.
 
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, command: Sequence[str] = WORKER) -> None:
         self.site = site
         self.cassandra = CassandraProxy(site.ports.cassandra)
         self.kafka = KafkaProxy(site.ports.kafka)
         self.ledger = RedisProxy(site.ports.redis)
         self.near = site.worker
         self.far = site.add_worker(
+            command,
             settings={
                 **self.cassandra.settings,
                 "KAFKA_BROKER_SERVERS": self.kafka.bootstrap,
                 "LEDGER_REDIS_URL": self.ledger.url,
-            }
+            },
         )
         self._proxies = ExitStack()
 

@@ -59,6 +59,23 @@ def test_a_request_whose_own_process_is_lost_with_its_worker_after_it_began_is_g
         assert event["failInfo"]["errorCode"] == "WORKER_LOST"
 
 
+def test_an_end_that_all_of_a_worker_s_processes_are_told_convicts_no_request(make_site: MakeSite) -> None:
+    with Stage(make_site({**SETTINGS, "CRASH_ATTEMPTS": "1"}, workers=1)) as stage:
+        learner = stage.add_learner()
+        stage.lose_alone(learner)
+        aggregates = stage.cassandra.fault(Treatment.HOLD_REQUEST, aggregate_write)
+        stage.far.start()
+        aggregates.wait(1, LIMIT)
+        # as a supervisor does that knows a group of processes and not which of them is the worker
+        stage.own_process().terminate()
+        stage.far.ask_to_end()
+        aggregates.end()
+        assert stage.far.wait() == 0
+        stage.near.start()
+        stage.wait_settled()
+        stage.check_completed_once(learner)
+
+
 def kill_both(stage: Stage) -> None:
     """Do as a container that runs out of memory, with all that is in it; its worker must not tell of the process."""
     stage.own_process()

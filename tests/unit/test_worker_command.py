@@ -38,14 +38,14 @@ def options(*command: str) -> set[str]:
     return {word.strip(",") for words in lines for word in words[:3] if word.startswith("-")}
 
 
-def test_it_has_all_options_of_celery_s_command_but_the_one_that_detaches() -> None:
+def test_it_has_all_options_of_celery_s_command_but_those_that_would_do_nothing() -> None:
     theirs = options(*CELERY, "worker")
     assert {"--queues", "-Q", "--pool", "--hostname", "--detach"} <= theirs
-    assert theirs - options(*WORKER) == {"--detach", "-D"}
+    assert theirs - options(*WORKER) == {"--detach", "-D", "--loglevel", "-l", "--logfile", "-f"}
 
 
 def test_what_it_does_not_have_is_refused() -> None:
-    for option in ("-D", "--detach", "-A"):
+    for option in ("-D", "--detach", "-A", "-l"):
         refused = ended(*WORKER, option, "worker")
         assert refused.returncode == 2
         assert f"No such option '{option}'" in refused.stderr
@@ -55,6 +55,12 @@ def test_options_come_from_celery_s_variables_too() -> None:
     refused = ended(*WORKER, CELERY_WORKER_CONCURRENCY="many")
     assert refused.returncode == 2
     assert "got 'many'" in refused.stderr
+
+
+def test_a_queue_that_is_none_is_refused_by_the_names_of_those_there_are() -> None:
+    refused = ended(*WORKER, "-Q", "celery", KAFKA_GROUPID="group")
+    assert refused.returncode == 2
+    assert "there is no queue 'celery'; there are group and group-bulk" in refused.stderr
 
 
 def test_a_worker_loads_no_package_that_it_has_no_use_for() -> None:
