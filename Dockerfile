@@ -27,7 +27,11 @@ COPY ledger ledger
 COPY reconciliation reconciliation
 COPY tasks tasks
 COPY worker worker
-RUN python -m compileall -q /app \
+# What an installed package says of itself: release() reads the version there (reconciliation/build_info.py).
+RUN mkdir enrolment_reconciliation.dist-info \
+    && printf 'Metadata-Version: 2.1\nName: enrolment-reconciliation\nVersion: 0.2.0\n' \
+        > enrolment_reconciliation.dist-info/METADATA \
+    && python -m compileall -q /app \
     && printf '#!/bin/sh\nexec python -m commands "$@"\n' > /usr/local/bin/enrolment-reconciliation \
     && chmod 755 /usr/local/bin/enrolment-reconciliation
 USER 10001:10001

@@ -318,6 +318,8 @@ def test_image_and_compose_file_carry_the_project_s_version(
 ) -> None:
     version = project["project"]["version"]
     assert f'org.opencontainers.image.version="{version}"' in read("Dockerfile")
+    # what a process in the image tells as its release
+    assert rf"Name: {project['project']['name']}\nVersion: {version}\n'" in read("Dockerfile")
     for service in OUR_PARTS:
         assert services[service]["image"] == f"enrolment-reconciliation:{version}"
     assert f"## {version}\n" in read("CHANGELOG.md")
