@@ -44,8 +44,8 @@ def take_keys() -> None:
 
 def _end_in_order(_number: int, _frame: object) -> None:
     signal.signal(signal.SIGINT, _end_at_once)
-    os.kill(os.getpid(), signal.SIGTERM)
     _say("worker: Ctrl-C again ends it at once")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end_at_once(_number: int, _frame: object) -> None:
