@@ -8,7 +8,7 @@ RUN pip wheel --no-cache-dir --require-hashes --requirement requirements-runtime
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="enrolment-reconciliation" \
       org.opencontainers.image.description="A Kafka bridge and Celery workers that recompute a learner's enrolment" \
-      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.version="0.3.0" \
       org.opencontainers.image.licenses="MIT"
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -29,7 +29,7 @@ COPY tasks tasks
 COPY worker worker
 # What an installed package says of itself: release() reads the version there (reconciliation/build_info.py).
 RUN mkdir enrolment_reconciliation.dist-info \
-    && printf 'Metadata-Version: 2.1\nName: enrolment-reconciliation\nVersion: 0.2.0\n' \
+    && printf 'Metadata-Version: 2.1\nName: enrolment-reconciliation\nVersion: 0.3.0\n' \
         > enrolment_reconciliation.dist-info/METADATA \
     && python -m compileall -q /app \
     && printf '#!/bin/sh\nexec python -m commands "$@"\n' > /usr/local/bin/enrolment-reconciliation \
