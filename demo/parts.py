@@ -31,7 +31,7 @@ def start_parts(notes: Notes, search_port: int) -> None:
     _start(notes, "bridge", (python, "-m", "bridge"), variables | {"METRICS_BRIDGE_PORT": str(port)}, port)
     for number in range(1, WORKERS + 1):
         port = free_port()
-        command = (python, "-m", "demo.supervisor", *_WORKER, "-n", f"demo-{number}@%h", "--loglevel=INFO")
+        command = (python, "-m", "demo.supervisor", *_WORKER, "-n", f"demo-{number}@%h")
         _start(notes, f"worker-{number}", command, variables | {"METRICS_WORKER_PORT": str(port)}, port)
     _start_flower(notes, variables, FLOWER_PORT if is_free(FLOWER_PORT) else free_port())
 

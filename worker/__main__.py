@@ -9,14 +9,19 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 
 import click
+from click.core import ParameterSource
 
 #: They write coloured text, which a worker never does; Celery's options and structlog load them where they are
 #: installed (celery/bin/base.py, structlog/dev.py), and that is 4 MiB.
 _LEFT_OUT = ("pygments", "rich")
 
-#: Options that are refused. The first would run `python -m celery` with our arguments, which that does not understand
-#: (celery/bin/worker.py, worker); `log.level` and a supervisor say how much is logged, and where to.
-_NOT_TAKEN = ("detach", "loglevel", "logfile")
+#: Options that are refused, with what there is instead. Celery's own command takes the last two, and they do nothing.
+_REFUSED = {
+    # it would run `python -m celery` with our arguments, which that does not understand (celery/bin/worker.py, worker)
+    "detach": "a supervisor runs it in the background",
+    "loglevel": "log.level (LOG_LEVEL) says how much is logged",
+    "logfile": "the log goes to standard error, which a shell or a supervisor sends to a file",
+}
 
 
 def main() -> None:
@@ -35,15 +40,23 @@ def main() -> None:
     # what Celery runs again on SIGHUP (celery/apps/worker.py, _reload_current_worker): started by its file, this module
     # would find worker/celery.py where Celery is looked for
     arguments, sys.argv = sys.argv[1:], sys.orig_argv[1:]
-    command.params = [option for option in command.params if option.name not in _NOT_TAKEN]
     for option in command.params:
-        if option.name == "queues":
-            option.callback = _of(lambda: app.amqp.queues)
+        if option.name in _REFUSED and isinstance(option, click.Option):
+            option.hidden, option.callback = True, _refuse
+        elif option.name == "queues":
+            option.callback = _one_of(lambda: app.amqp.queues)
     context = CLIContext(app=app, no_color=True, workdir=None)
     command.main(arguments, prog_name="python -m worker", auto_envvar_prefix="CELERY_WORKER", obj=context)
 
 
-def _of(
+def _refuse(context: click.Context, option: click.Parameter, value: object) -> object:
+    name = str(option.name)
+    if context.get_parameter_source(name) in {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}:
+        raise click.UsageError(f"--{name} is not taken here: {_REFUSED[name]}")
+    return value
+
+
+def _one_of(
     known: Callable[[], Collection[str]],
 ) -> Callable[[click.Context, click.Parameter, Sequence[str] | None], Sequence[str] | None]:
     """Make what refuses names of queues that are none; Celery advises to have them made then, which nobody sends to."""

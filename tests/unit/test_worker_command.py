@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.processes import CELERY, REPOSITORY, WORKER
 
 # what a worker has loaded when it begins to work
@@ -45,10 +47,31 @@ def test_it_has_all_options_of_celery_s_command_but_those_that_would_do_nothing(
 
 
 def test_what_it_does_not_have_is_refused() -> None:
-    for option in ("-D", "--detach", "-A", "-l"):
-        refused = ended(*WORKER, option, "worker")
-        assert refused.returncode == 2
-        assert f"No such option '{option}'" in refused.stderr
+    refused = ended(*WORKER, "-A", "worker")
+    assert refused.returncode == 2
+    assert "No such option '-A'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("-D", "supervisor"),
+        ("--detach", "supervisor"),
+        ("-lINFO", "LOG_LEVEL"),
+        ("--loglevel=DEBUG", "LOG_LEVEL"),
+        ("--logfile=worker.log", "standard error"),
+    ],
+)
+def test_what_would_do_nothing_is_refused_and_told_what_there_is_instead(given: str, told: str) -> None:
+    refused = ended(*WORKER, given)
+    assert refused.returncode == 2
+    assert told in refused.stderr
+
+
+def test_what_would_do_nothing_is_refused_from_celery_s_variables_too() -> None:
+    refused = ended(*WORKER, CELERY_WORKER_LOGLEVEL="INFO")
+    assert refused.returncode == 2
+    assert "LOG_LEVEL" in refused.stderr
 
 
 def test_options_come_from_celery_s_variables_too() -> None:
