@@ -43,7 +43,7 @@ def main() -> None:
     for option in command.params:
         if option.name in _REFUSED and isinstance(option, click.Option):
             option.hidden, option.callback = True, _refuse
-        elif option.name == "queues":
+        elif option.name in {"queues", "exclude_queues"}:
             option.callback = _one_of(lambda: app.amqp.queues)
     context = CLIContext(app=app, no_color=True, workdir=None)
     command.main(arguments, prog_name="python -m worker", auto_envvar_prefix="CELERY_WORKER", obj=context)

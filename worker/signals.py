@@ -1,5 +1,6 @@
 """What happens around a worker's life: logs, its first checks, and a tidy end."""
 
+import atexit
 import gc
 import sys
 import threading
@@ -8,6 +9,7 @@ from typing import Any
 
 import structlog
 from celery import signals
+from celery.apps.worker import _reload_current_worker  # type: ignore[attr-defined] # the stubs leave it out
 from celery.concurrency import get_implementation
 
 from ledger.config import ledger_config
@@ -140,7 +142,11 @@ def _compare_clocks(store: Store) -> None:
 
 @signals.worker_shutting_down.connect
 def note_signal(**_: Any) -> None:
-    """Give the end that a signal asks for its limit: before Celery's loop, which may stand still, hears of it."""
+    """Give the end that a signal asks for its limit: before Celery's loop, which may stand still, hears of it.
+
+    An earlier SIGHUP, by which the worker was to start anew, is overruled.
+    """
+    atexit.unregister(_reload_current_worker)
     end_in_time()
 
 

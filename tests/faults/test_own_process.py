@@ -60,7 +60,9 @@ def test_a_request_whose_own_process_is_lost_with_its_worker_after_it_began_is_g
 
 
 def test_an_end_that_all_of_a_worker_s_processes_are_told_convicts_no_request(make_site: MakeSite) -> None:
-    with Stage(make_site({**SETTINGS, "CRASH_ATTEMPTS": "1"}, workers=1)) as stage:
+    # a lease that a slow machine does not end
+    settings = {**SETTINGS, "CRASH_ATTEMPTS": "1", "LEDGER_LEASE": "15"}
+    with Stage(make_site(settings, workers=1)) as stage:
         learner = stage.add_learner()
         stage.lose_alone(learner)
         aggregates = stage.cassandra.fault(Treatment.HOLD_REQUEST, aggregate_write)

@@ -16,10 +16,13 @@ from tests.support.waiting import wait_until
 
 READY = "the worker is ready"
 
+#: No attempt that lives loses its claim on a machine that is slow for some seconds.
+UNHURRIED = {**SETTINGS, "LEDGER_LEASE": "15"}
+
 
 @pytest.fixture
 def stage(make_site: MakeSite) -> Iterator[Stage]:
-    with Stage(make_site(SETTINGS, workers=1)) as made:
+    with Stage(make_site(UNHURRIED, workers=1)) as made:
         yield made
 
 
@@ -70,9 +73,21 @@ def check_goes_on(stage: Stage, learner: Learner, aggregates: Fault) -> None:
     stage.check_completed_once(learner)
 
 
+def test_sigterm_overrules_sighup(stage: Stage) -> None:
+    learner, aggregates = busy(stage)
+    os.kill(stage.far.pid, signal.SIGHUP)
+    wait_until("it has heard", lambda: "Restarting" in stage.far.output(), LIMIT)
+    stage.far.ask_to_end()
+    wait_until("it has heard that too", lambda: "Warm shutdown" in stage.far.output(), LIMIT)
+    aggregates.end()
+    assert stage.far.wait() == 0
+    stage.wait_settled()
+    stage.check_completed_once(learner)
+
+
 @pytest.mark.parametrize("command", [WORKER, (*CELERY, "worker")], ids=["lean", "celery's"])
 def test_sighup_starts_a_worker_anew_after_its_attempt(make_site: MakeSite, command: tuple[str, ...]) -> None:
-    with Stage(make_site(SETTINGS, workers=1), command) as stage:
+    with Stage(make_site(UNHURRIED, workers=1), command) as stage:
         learner, aggregates = busy(stage)
         os.kill(stage.far.pid, signal.SIGHUP)
         wait_until("it has heard", lambda: "Restarting" in stage.far.output(), LIMIT)

@@ -433,8 +433,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def check_it_waits_for_no_run(self, ticket: Ticket) -> None:
         """Insist that a click which was refused just now does not wait for what lies behind all clicks."""
         prefix = self.ledger._prefix
-        blocked, lane, enrolment = self.redis.hmget(f"{prefix}entry:{ticket.entry_id}", "blocked", "lane", "enrolment")
-        if blocked == "1" and lane is None:
+        names = ("generation", "blocked", "lane", "enrolment")
+        generation, blocked, lane, enrolment = self.redis.hmget(f"{prefix}entry:{ticket.entry_id}", names)
+        # a stale message was refused before anybody looked for whom it waits
+        if generation == str(ticket.generation) and blocked == "1" and lane is None:
             first = self.redis.hget(f"{prefix}running", enrolment)
             state, lane = self.redis.hmget(f"{prefix}entry:{first}", "state", "lane")
             assert state == "claimed" or lane is None

@@ -169,7 +169,8 @@ def test_memory_is_asked_for_as_it_was_measured(values: dict[str, Any]) -> None:
     for part, measured in (("worker", int(most[2])), ("bridge", int(bridge[1]))):
         resources = values[part]["resources"]
         asked = int(resources["requests"]["memory"].removesuffix("Mi"))
-        assert measured <= asked <= 1.5 * measured
+        # a worker's has room for large courses
+        assert measured <= asked <= 1.6 * measured
         assert int(resources["limits"]["memory"].removesuffix("Mi")) >= 2 * measured
 
 

@@ -80,8 +80,9 @@ def test_options_come_from_celery_s_variables_too() -> None:
     assert "got 'many'" in refused.stderr
 
 
-def test_a_queue_that_is_none_is_refused_by_the_names_of_those_there_are() -> None:
-    refused = ended(*WORKER, "-Q", "celery", KAFKA_GROUPID="group")
+@pytest.mark.parametrize("option", ["-Q", "-X"])
+def test_a_queue_that_is_none_is_refused_by_the_names_of_those_there_are(option: str) -> None:
+    refused = ended(*WORKER, option, "celery", KAFKA_GROUPID="group")
     assert refused.returncode == 2
     assert "there is no queue 'celery'; there are group and group-bulk" in refused.stderr
 
