@@ -86,7 +86,8 @@ class EventPublisher:
         for at, event in enumerate(events):
             link.produce(event, reports, at, deadline)
         results = [self._trouble.added(result) for result in reports.wait(deadline)]
-        link.is_spent = link.is_spent or reports.is_spent
+        if reports.is_spent:
+            link.condition.is_spent = True
         return results
 
     def probe(self) -> None:
@@ -114,7 +115,7 @@ class EventPublisher:
                 # A producer's threads don't come through a fork, and destroying it would wait for them: it is kept.
                 self._inherited.append(self._link)
                 self._link = None
-            if self._link is not None and self._link.is_spent:
+            if self._link is not None and self._link.condition.is_spent:
                 log.warning("the Kafka producer gets nothing through, a new one takes its place")
                 self._link.give_up()
                 self._link = None
@@ -132,16 +133,14 @@ class EventPublisher:
 class _Link:
     """One producer, with the thread that serves its delivery reports to all publishers.
 
-    `is_spent` when it failed for good, or got an event through not even within the whole time limit. The latter may be
-    Kafka's doing, but a producer that was told of no broker at all, as happens for a moment while Kafka comes back from
-    a hang or an upgrade, may never find one again (librdkafka, issue 5301).
+    Nothing that the producer refers to leads back to it: its threads and connections end with the last reference, and
+    the collector, which would find a cycle, hardly ever runs here (worker/signals.py).
     """
 
     def __init__(self, config: dict[str, Option], trouble: "_Trouble") -> None:
         self.process = os.getpid()
-        self.is_spent = False
-        self._trouble = trouble
-        self.producer = Producer({**config, "error_cb": self._note, "logger": logging.getLogger(KAFKA_LOGGER)})
+        self.condition = _Condition(trouble)
+        self.producer = Producer({**config, "error_cb": self.condition.note, "logger": logging.getLogger(KAFKA_LOGGER)})
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="kafka-delivery-reports", daemon=True)
         self._thread.start()
@@ -180,7 +179,21 @@ class _Link:
         self.producer.purge()
         self.producer.flush(_GRACE_SECONDS)
 
-    def _note(self, error: KafkaError) -> None:
+
+class _Condition:
+    """Whether a producer is still of use.
+
+    `is_spent` when it failed for good, or got an event through not even within the whole time limit. The latter may be
+    Kafka's doing, but a producer that was told of no broker at all, as happens for a moment while Kafka comes back from
+    a hang or an upgrade, may never find one again (librdkafka, issue 5301).
+    """
+
+    def __init__(self, trouble: "_Trouble") -> None:
+        self.is_spent = False
+        self._trouble = trouble
+
+    def note(self, error: KafkaError) -> None:
+        """Take note of what librdkafka tells of the way to Kafka."""
         self.is_spent = self.is_spent or error.fatal()
         self._trouble.note(error)
 

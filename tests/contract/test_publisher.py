@@ -1,5 +1,6 @@
 """Events that the publisher sends, read back from Kafka."""
 
+import gc
 import json
 import os
 import subprocess
@@ -9,12 +10,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from devstack.ports import Ports
+from devstack.ports import Ports, free_port
 from devstack.stack import Stack
 from devstack.topics import create_topics
 from reconciliation import publisher as publishing
@@ -214,7 +216,7 @@ def test_a_producer_that_failed_for_good_is_replaced(make_publisher: MakePublish
     assert publisher.publish([event(topic, b"1")]) == [None]
     broken = publisher._link
     assert broken is not None
-    broken._note(KafkaError(KafkaError._FATAL, "made up", fatal=True))
+    broken.condition.note(KafkaError(KafkaError._FATAL, "made up", fatal=True))
 
     assert publisher.publish([event(topic, b"2")]) == [None]
 
@@ -307,3 +309,20 @@ def test_where_the_client_can_not_be_made_every_event_fails_and_the_next_call_ma
     assert [str(report) for report in reports] == ["no Kafka producer can be made: Unable to create thread"] * 2
 
     assert publisher.publish([event(topic)]) == [None]
+
+
+def test_a_producer_that_got_nothing_through_leaves_nothing_behind(make_publisher: MakePublisher, topic: str) -> None:
+    publisher = make_publisher(f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}", timeout=1.0)
+    this = psutil.Process()
+    assert isinstance(publisher.publish([event(topic, b"lost")])[0], PublishFailed)
+    threads, descriptors = this.num_threads(), this.num_fds()
+    gc.collect()
+    # a worker's collector hardly ever runs
+    gc.disable()
+    try:
+        for _ in range(4):
+            assert isinstance(publisher.publish([event(topic, b"lost")])[0], PublishFailed)
+        # those of one that is on its way out may still be there
+        wait_until("earlier ones are gone", lambda: this.num_threads() <= threads and this.num_fds() <= descriptors, 30)
+    finally:
+        gc.enable()
