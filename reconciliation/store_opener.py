@@ -1,4 +1,9 @@
-"""A process's connection to Cassandra, made at first use and again while that fails."""
+"""A process's connection to Cassandra, made at first use, again while that fails, and anew where it stays silent.
+
+The driver looks its hosts' names up once, when it is made, and later knows their addresses alone (cassandra/cluster.py,
+Cluster.__init__ and ControlConnection._reconnect_internal). Where all nodes come back under others, as a pod does that
+is put onto another machine, it would never find them.
+"""
 
 import threading
 import time
@@ -14,6 +19,11 @@ log = structlog.get_logger(__name__)
 
 #: After Cassandra refused a connection, attempts within this many seconds are told so without another try.
 RECONNECT_PAUSE = 1.0
+#: So long after the first probe that failed another connection is tried, then less and less often, in seconds.
+RENEW_FIRST = 30.0
+RENEW_MOST = 300.0
+#: Whoever still waits for an answer by the old connection has so long, in seconds.
+OLD_KEPT = 60.0
 
 
 class Opened(Protocol):
@@ -46,6 +56,7 @@ class StoreOpener(Generic[S_co]):
         self._refused: StoreUnavailable | None = None
         self._try_after = 0.0
         self._reminder = Reminder()
+        self._silent = Silence(RENEW_FIRST, RENEW_MOST)
 
     def __call__(self) -> S_co:
         """Give the connection. Raises StoreUnavailable while Cassandra is away or lacks a table."""
@@ -70,11 +81,85 @@ class StoreOpener(Generic[S_co]):
         return self._store is not None
 
     def probe(self) -> None:
-        """Raise StoreUnavailable unless Cassandra answers a read."""
-        self().probe()
+        """Raise StoreUnavailable unless Cassandra answers.
+
+        Where it has not for a while, another connection is tried, for those who ask after this.
+        """
+        store = self()
+        try:
+            store.probe()
+        except StoreUnavailable:
+            with self._lock:
+                is_due = store is self._store and self._silent.is_due(time.monotonic())
+            if is_due:
+                self._renew()
+            raise
+        with self._lock:
+            self._silent.ended()
 
     def close(self) -> None:
         """Close the connection if there is one."""
         with self._lock:
             if self._store is not None:
                 self._store.close()
+
+    def _renew(self) -> None:
+        """Put a new connection in the place of one that does not answer, if it does."""
+        old = self._store
+        try:
+            other = self._connect()
+        except (StoreUnavailable, SettingsError):
+            return
+        try:
+            other.probe()
+        except StoreUnavailable:
+            other.close()
+            return
+        with self._lock:
+            is_replaced = self._store is not old
+            if not is_replaced:
+                self._store = other
+                self._silent.ended()
+        if is_replaced or old is None:
+            # somebody else took as long
+            other.close()
+            return
+        log.warning("Cassandra answers a new connection and did not answer the old one: it may have new addresses")
+        ending = threading.Timer(OLD_KEPT, old.close)
+        ending.daemon = True
+        try:
+            ending.start()
+        except RuntimeError:
+            # no thread is left for this process, or for its user (threading.py, Thread.start)
+            old.close()
+
+
+class Silence:
+    """How long nobody has answered. Pure: the time comes in as `now`.
+
+    Args:
+        first: how long after its beginning something is due, in seconds.
+        longest: how long that may come to be; it doubles each time.
+
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._wait = 0.0
+        self._due_at = 0.0
+
+    def is_due(self, now: float) -> bool:
+        """Note that nobody answered, and say whether something is to be done about it; once each time."""
+        if not self._wait:
+            self._wait, self._due_at = self._first, now + self._first
+            return False
+        if now < self._due_at:
+            return False
+        self._wait = min(2 * self._wait, self._longest)
+        self._due_at = now + self._wait
+        return True
+
+    def ended(self) -> None:
+        """Note an answer."""
+        self._wait = 0.0

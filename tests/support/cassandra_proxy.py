@@ -80,8 +80,8 @@ class CassandraProxy(Relay[Request]):
     answered, each in their order. `error` is the code of the answer that `Treatment.REFUSE` gives.
     """
 
-    def __init__(self, cassandra_port: int, error: int = WRITE_TIMEOUT) -> None:
-        super().__init__(cassandra_port)
+    def __init__(self, cassandra_port: int, error: int = WRITE_TIMEOUT, address: tuple[str, int] = (HOST, 0)) -> None:
+        super().__init__(cassandra_port, address)
         self.error = error
         self.passed: list[Request] = []
         self.answered: list[Request] = []

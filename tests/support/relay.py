@@ -148,19 +148,20 @@ class Relay(ABC, Generic[R]):
 
     Args:
         server_port: where the real server listens on 127.0.0.1.
+        address: where to listen; the port 0 means one that is free.
 
     While `is_cut` is set, every connection is closed, those that are open by `cut`; `turned_away` counts those that
     come meanwhile, and while the server is away.
 
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, address: tuple[str, int] = (HOST, 0)) -> None:
         self.is_cut = False
         self.turned_away = 0
         self._server_port = server_port
         self._faults: list[Fault[R]] = []
         self._counts: list[Count[R]] = []
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.create_server(address)
         self._listener.settimeout(_ACCEPT_SECONDS)
         self._closed = threading.Event()
         self._links: list[Link] = []
