@@ -92,6 +92,7 @@ class Courses:
 
 def _course(answer: Course | ReconciliationError) -> Course:
     """Raise what keeps us from asking; a course's own trouble goes with it, to whoever judges its learners."""
-    if isinstance(answer, OutageError):
-        raise answer
+    error = answer if isinstance(answer, ReconciliationError) else answer.unknown
+    if isinstance(error, OutageError):
+        raise error
     return Course(CourseRelations(), None, answer) if isinstance(answer, ReconciliationError) else answer

@@ -26,6 +26,7 @@ from tests.bulk.conftest import Filled, OpenScan
 from tests.bulk.test_scan import NEVER, assert_whole
 from tests.conftest import MakeKeyspace
 from tests.support.relations import RelationSets, course_of_units
+from tests.support.search import SearchService
 from tests.support.waiting import wait_until
 
 WHOLE = TokenRange(FIRST, LAST)
@@ -97,6 +98,28 @@ def test_cassandra_that_is_away_for_some_seconds_is_waited_for(
     assert_whole(slices)
     assert found_of(slices) == filled.expected
     assert any("waiting for Cassandra: user_" in text and "between the tokens" in text for text in told), told
+
+
+@pytest.mark.parametrize("is_back", [True, False], ids=["for some seconds", "for good"])
+def test_a_search_service_that_is_away_is_waited_for_and_nobody_is_passed_over(
+    filled: Filled, open_scan: OpenScan, searched: SearchService, told: list[str], is_back: bool
+) -> None:
+    searched.broken = True
+    coming = threading.Timer(4.0, lambda: setattr(searched, "broken", False))
+    try:
+        with open_scan(filled, patience=300.0 if is_back else 2.0) as scan:
+            if is_back:
+                coming.start()
+                slices = list(scan.slices(STUCK, None, NEVER))
+                assert_whole(slices)
+                assert found_of(slices) == filled.expected
+                assert any("waiting for search service" in text for text in told), told
+            else:
+                with pytest.raises(ScanFailed, match=r"tried for 2 s: .*SERVICE_SEARCH_BASEPATH"):
+                    list(scan.slices(STUCK, None, NEVER))
+    finally:
+        coming.cancel()
+        searched.broken = False
 
 
 def test_cassandra_that_stays_away_is_told_with_range_and_setting(
