@@ -63,4 +63,4 @@ def _starved(reconciler: Any, store: Any, works: Any) -> None:
     _look(reconciler, store, works)
 
 
-Reconciler._look = _starved  # type: ignore[method-assign]
+Reconciler._look = _starved  # type: ignore[method-assign] # as above, in the place where it is looked for
