@@ -9,6 +9,7 @@ import structlog
 
 from ledger.entries import Claim
 from ledger.ledger import Ledger
+from reconciliation.background import started
 from reconciliation.errors import LedgerUnavailable
 
 log = structlog.get_logger(__name__)
@@ -70,7 +71,7 @@ class LeaseKeeper:
         with self._lock:
             self._holdings.add(holding)
             if self._thread is None:
-                self._thread = self._started()
+                self._thread = started(self._renew_until_stopped, "lease-keeper", self._tell_no_thread)
         try:
             yield holding
         finally:
@@ -88,15 +89,8 @@ class LeaseKeeper:
         if self._thread is not None:
             self._thread.join(timeout=self._interval + 1)
 
-    def _started(self) -> threading.Thread | None:
-        thread = threading.Thread(target=self._renew_until_stopped, name="lease-keeper", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            # no thread is left for this process, or for its user (threading.py, Thread.start)
-            log.error("leases can't be renewed, nor hangs found, until another attempt begins", error=str(error))
-            return None
-        return thread
+    def _tell_no_thread(self, error: str) -> None:
+        log.error("leases can't be renewed, nor hangs found, until another attempt begins", error=error)
 
     def _renew_until_stopped(self) -> None:
         untold: set[Holding] = set()

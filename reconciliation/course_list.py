@@ -12,6 +12,7 @@ from itertools import islice
 import redis
 import structlog
 
+from reconciliation.background import started
 from reconciliation.redis_options import remedy
 from reconciliation.reminder import Reminder
 
@@ -60,7 +61,7 @@ class CourseList:
             self._waiting.update(dict.fromkeys(user_ids))
             self._shorten()
             if self._waiting and self._thread is None and not self._is_closing:
-                self._thread = self._started()
+                self._thread = started(self._run, "course-list", self._tell_no_thread)
             self._told.notify()
 
     def close(self) -> None:
@@ -73,16 +74,10 @@ class CourseList:
             thread.join(self._timeout)
         self._redis.close()
 
-    def _started(self) -> threading.Thread | None:
-        thread = threading.Thread(target=self._run, name="course-list", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            # no thread is left for this process, or for its user (threading.py, Thread.start): the next change tries
-            if self._no_thread.due("no thread", time.monotonic()):
-                log.warning("cached course lists can't be dropped for now: no thread starts", error=str(error))
-            return None
-        return thread
+    def _tell_no_thread(self, error: str) -> None:
+        """Tell it, but not with every change: the next one tries again."""
+        if self._no_thread.due("no thread", time.monotonic()):
+            log.warning("cached course lists can't be dropped for now: no thread starts", error=error)
 
     def _run(self) -> None:
         try:

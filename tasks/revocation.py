@@ -15,6 +15,7 @@ from celery import signals
 
 from ledger.entries import Ticket
 from ledger.messages import RECONCILE_TASK, decode_message
+from reconciliation.background import started
 from reconciliation.errors import REVOKED, LedgerUnavailable
 from reconciliation.model import FinalFailure
 from tasks.runner import make_runner
@@ -42,17 +43,10 @@ class Revocations:
             log.warning("too many tasks are revoked at once: their requests come again", requests=len(tickets))
         with self._lock:
             if self._thread is None:
-                self._thread = self._started()
+                self._thread = started(self._run, "revocations", self._tell_no_thread)
 
-    def _started(self) -> threading.Thread | None:
-        thread = threading.Thread(target=self._run, name="revocations", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            # no thread is left for this process, or for its user (threading.py, Thread.start)
-            log.warning("revoked tasks wait for another to be revoked: no thread starts", error=str(error))
-            return None
-        return thread
+    def _tell_no_thread(self, error: str) -> None:
+        log.warning("revoked tasks wait for another to be revoked: no thread starts", error=error)
 
     def _run(self) -> None:
         while True:
