@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciliation.silence import Silence
+
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
 #: The longest wait while every server is well: it ends by itself or at a word, and learners wait.
@@ -79,11 +81,8 @@ class Patience:
 
     def __init__(self, interval: float = 10.0, first: float = 20.0, longest: float = 300.0) -> None:
         self._interval = interval
-        self._first = first
-        self._longest = longest
-        self._limit = first
+        self._silence = Silence(first, longest)
         self._ask_at: float | None = None
-        self._silent_since: float | None = None
         #: When a server was last reached.
         self.heard_at: float | None = None
 
@@ -91,8 +90,7 @@ class Patience:
         """Note that the client reached a server."""
         self.heard_at = now
         self._ask_at = now + self._interval
-        self._silent_since = None
-        self._limit = self._first
+        self._silence.ended()
 
     def is_due(self, now: float) -> bool:
         """Say whether it is time to ask; not before one interval has passed since the start."""
@@ -103,10 +101,4 @@ class Patience:
     def is_over(self, now: float) -> bool:
         """Note that the client was asked and reached none; says whether it is to be replaced now."""
         self._ask_at = now + self._interval
-        if self._silent_since is None:
-            self._silent_since = now
-        if now - self._silent_since < self._limit:
-            return False
-        self._silent_since = now
-        self._limit = min(2 * self._limit, self._longest)
-        return True
+        return self._silence.is_due(now)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from reconciliation.errors import StoreUnavailable
-from reconciliation.store_opener import RENEW_FIRST, RENEW_MOST, Silence, StoreOpener
+from reconciliation.silence import Silence
+from reconciliation.store_opener import RENEW_FIRST, RENEW_MOST, StoreOpener
 
 
 class Connection:
