@@ -15,14 +15,11 @@ local function is_held_up_by(other)
 end
 
 -- A click waits for what a bulk run's request owes. That leaves the run's lane: it would go behind all clicks there, and
--- nowhere while no worker takes from that queue. One that waits for its time keeps it.
+-- nowhere while no worker takes from that queue.
 local function bring_forward(id)
   local entry = entry_key(id)
-  local state, lane, sweeps, shelf = unpack(redis.call('HMGET', entry, 'state', 'lane', 'sweeps', 'shelf'))
-  if state == 'waiting' and lane then
-    redis.call('HDEL', entry, 'lane')
-    if sweeps ~= '0' and not shelf then redis.call('ZADD', due, now, id) end
-  end
+  local state, lane = unpack(redis.call('HMGET', entry, 'state', 'lane'))
+  if state == 'waiting' and lane and leave_lane(entry) then redis.call('ZADD', due, now, id) end
 end
 
 for at = 5, #ARGV, 2 do

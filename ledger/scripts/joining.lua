@@ -42,11 +42,9 @@ end
 -- all clicks is stale by that. One that waits for its time keeps it; one that is to go alone, or whose course was
 -- paused meanwhile, is the sweep's to send or to put onto its shelf. Gives the generation to send now, or 0.
 local function promote(id, entry, enrolment, wait)
-  redis.call('HDEL', entry, 'lane')
   redis.call('HSET', entry, 'promoted', 1)
-  local seen = redis.call('HMGET', entry, 'sweeps', 'alone', 'shelf')
-  if seen[3] or seen[1] == '0' then return 0 end
-  local is_the_sweep_s = seen[2] == '1' or paused_by(enrolment)
+  if not leave_lane(entry) then return 0 end
+  local is_the_sweep_s = redis.call('HGET', entry, 'alone') == '1' or paused_by(enrolment)
   redis.call('ZADD', due, is_the_sweep_s and now or now + wait, id)
   return is_the_sweep_s and 0 or redis.call('HINCRBY', entry, 'generation', 1)
 end

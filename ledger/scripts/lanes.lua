@@ -14,6 +14,14 @@ local function run_open_key(run) return KEYS[1] .. 'open:bulk:' .. run .. ':0' e
 -- Gives the run of which offsets with this key are; nil where they are clicks.
 local function run_of(open) return string.match(string.sub(open, #KEYS[1] + 1), '^open:bulk:([^:]+):0$') end
 
+-- An entry leaves its run's lane; says whether its message, which lies behind all clicks, is to be sent anew. One that
+-- waits for its time, or on a shelf, keeps that.
+local function leave_lane(entry)
+  redis.call('HDEL', entry, 'lane')
+  local seen = redis.call('HMGET', entry, 'sweeps', 'shelf')
+  return seen[1] ~= '0' and not seen[2]
+end
+
 local function count_for_run(run, field)
   redis.call('HINCRBY', run_key(run), field, 1)
   redis.call('EXPIRE', run_key(run), RUN_KEPT)
