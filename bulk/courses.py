@@ -92,7 +92,7 @@ class Courses:
 
 def _course(answer: Course | ReconciliationError) -> Course:
     """Raise what keeps us from asking; a course's own trouble goes with it, to whoever judges its learners."""
-    error = answer if isinstance(answer, ReconciliationError) else answer.unknown
-    if isinstance(error, OutageError):
-        raise error
-    return Course(CourseRelations(), None, answer) if isinstance(answer, ReconciliationError) else answer
+    course = Course(CourseRelations(), None, answer) if isinstance(answer, ReconciliationError) else answer
+    if isinstance(course.unknown, OutageError):
+        raise course.unknown
+    return course

@@ -6,7 +6,7 @@ that would do nothing or not work.
 """
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 
 import click
 from click.core import ParameterSource
@@ -44,7 +44,7 @@ def main() -> None:
         if option.name in _REFUSED and isinstance(option, click.Option):
             option.hidden, option.callback = True, _refuse
         elif option.name in {"queues", "exclude_queues"}:
-            option.callback = _one_of(lambda: app.amqp.queues)
+            option.callback = _check_queues
     context = CLIContext(app=app, no_color=True, workdir=None)
     command.main(arguments, prog_name="python -m worker", auto_envvar_prefix="CELERY_WORKER", obj=context)
 
@@ -56,18 +56,15 @@ def _refuse(context: click.Context, option: click.Parameter, value: object) -> o
     return value
 
 
-def _one_of(
-    known: Callable[[], Collection[str]],
-) -> Callable[[click.Context, click.Parameter, Sequence[str] | None], Sequence[str] | None]:
-    """Make what refuses names of queues that are none; Celery advises to have them made then, which nobody sends to."""
-
-    def check(_context: click.Context, _option: click.Parameter, names: Sequence[str] | None) -> Sequence[str] | None:
-        for name in names or ():
-            if name not in known():
-                raise click.BadParameter(f"there is no queue '{name}'; there are {' and '.join(sorted(known()))}")
-        return names
-
-    return check
+def _check_queues(
+    context: click.Context, _option: click.Parameter, names: Sequence[str] | None
+) -> Sequence[str] | None:
+    """Refuse names of queues that are none; Celery advises to have them made then, which nobody sends to."""
+    for name in names or ():
+        known = context.obj.app.amqp.queues
+        if name not in known:
+            raise click.BadParameter(f"there is no queue '{name}'; there are {' and '.join(sorted(known))}")
+    return names
 
 
 if __name__ == "__main__":
