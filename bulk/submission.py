@@ -113,6 +113,8 @@ class Submission:
     def portion(self, most: int) -> int:
         """Wait until some of `most` are within the rate; gives how many, 0 where an operator wants an end before."""
         while not self._interruption.is_asked:
+            # a low rate makes a wait longer than the lease
+            self._driven.keep()
             if size := self._pace.allowed(most, time.monotonic()):
                 return size
             self._interruption.pause(min(self._pace.wait(), _POLL))
@@ -125,10 +127,16 @@ class Submission:
     def insist(self, step: Callable[[], T], /) -> T:
         """Take another step of the run, again and again while a server is away.
 
-        Raises Interrupted where an operator wants an end before it is done, and the server's error once the patience is
-        at its end.
+        Raises Interrupted where an operator wants an end before it is done, RunRefused where another process drives the
+        run, and the server's error once the patience is at its end.
         """
-        return self._steps.insist(step)
+
+        def kept() -> T:
+            # Kafka may be away for longer than the lease, while the ledger is there for another process to take the run
+            self._driven.keep()
+            return step()
+
+        return self._steps.insist(kept)
 
     def wait_for_end(self) -> bool:
         """Wait until none of the run's requests is open; says False where it was interrupted before.

@@ -13,9 +13,10 @@ from bulk.order import Order, decode_order
 from bulk.runs import DrivenRun, RunState
 from bulk.tally import Tally
 from commands.bulk_documents import look_document, run_document, stopped_document
-from commands.bulk_looking import Asked, Looking, ReportFile, count
+from commands.bulk_looking import Asked, Looking, count
 from commands.bulk_output import counts_text, print_after, print_tally, print_unjudged, say_selection
 from commands.bulk_progress import BulkProgress
+from commands.bulk_report_file import ReportFile
 from commands.bulk_running import Done, Running, begin, noted, resume
 from commands.endings import NotDone, ServerAway
 from commands.enrolment_file import EnrolmentFile

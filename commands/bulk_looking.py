@@ -1,23 +1,18 @@
 """Looks for a bulk run's enrolments, from the tables or from a file, and counts them."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import closing, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
-
-import click
 
 from bulk.file_slices import file_slices
 from bulk.model import Found, Reason, Selection, Slice, Unjudged
 from bulk.options import ScanOptions
 from bulk.order import Order
 from bulk.parts import parted
-from bulk.report import Report, report_form
 from bulk.scan import Scan, Stop
 from bulk.tally import Tally
-from commands.endings import NotDone
 from commands.interruption import Interruption
 from reconciliation.errors import Interrupted
 from reconciliation.model import EnrolmentKey
@@ -110,46 +105,6 @@ def count(slices: Generator[Slice, None, None], observe: Iterable[Callable[[Slic
             for see in observe:
                 see(part)
     return tally
-
-
-@dataclass(slots=True)
-class ReportFile:
-    """A report that is written while slices come; without a path it takes them and writes nothing."""
-
-    path: Path | None
-    _opened: ExitStack
-    _report: Report | None = None
-
-    @classmethod
-    def none_or_at(cls, path: Path | None, *, goes_on: bool = False) -> "ReportFile":
-        """Open the report; `goes_on` adds to one that is there. Raises click's error where it can't be written."""
-        made = cls(path, ExitStack())
-        if path is None:
-            return made
-        try:
-            is_new = not (goes_on and path.exists() and path.stat().st_size)
-            stream = made._opened.enter_context(path.open("w" if is_new else "a", encoding="utf-8", newline=""))
-        except OSError as error:
-            raise click.BadParameter(f"{error.strerror}: {path}", param_hint="--report") from error
-        made._report = Report(stream, report_form(path.name), is_new=is_new)
-        return made
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._opened.close()
-
-    def add(self, part: Slice) -> None:
-        """Write a slice down. Raises NotDone where that can't be."""
-        if self._report is None:
-            return
-        try:
-            self._report.add((*part.found, *part.unjudged))
-        except OSError as error:
-            raise NotDone(f"the report can't be written: {self.path}: {error.strerror}") from error
 
 
 def _compared(scan: Scan, part: Slice, selection: Selection) -> Slice:

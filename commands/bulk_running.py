@@ -18,8 +18,9 @@ from bulk.runs import DrivenRun, Run, RunCounts, RunRefused, RunState, life_of, 
 from bulk.sent_memory import SentMemory
 from bulk.submission import LedgerForgot, Submission, TooManyGivenUp
 from bulk.tally import Tally
-from commands.bulk_looking import Looking, ReportFile
+from commands.bulk_looking import Looking
 from commands.bulk_progress import BulkProgress
+from commands.bulk_report_file import ReportFile
 from commands.endings import NotDone, ServerAway
 from commands.interruption import Interruption
 from commands.servers import open_publisher

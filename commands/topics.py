@@ -1,7 +1,7 @@
 """Reads Kafka's topics from a moment on to where they ended at the start; joins no group and commits nothing."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -148,16 +148,29 @@ class KafkaReader:
         """
         ahead = {partition: span.begin[partition] for partition, end in span.end.items() if span.begin[partition] < end}
         self._consumer.assign([TopicPartition(span.topic.name, *place) for place in ahead.items()])
+        deadline = self._deadline()
         try:
             while ahead:
-                messages = self._take(span, ahead)
+                before = dict(ahead)
+                messages = self._take(span.topic)
                 for message in messages:
                     if _is_wanted(message, span, ahead, containing):
                         yield to_record(message)
                 if passed is not None:
                     passed(len(messages))
+                # others that grow must not hide that one gives nothing
+                if ahead != before:
+                    deadline = self._deadline()
+                elif time.monotonic() > deadline:
+                    raise ServerAway(
+                        f"{span.topic.described()}: Kafka gave nothing for {self._quiet_limit:.0f} s (kafka.timeout) "
+                        f"of {_partitions(ahead)}, not read to the end; is it well?"
+                    )
         finally:
             self._consumer.unassign()
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._quiet_limit
 
     def committed(self, topic: Topic) -> dict[int, Committed]:
         """Ask what the bridge's group has committed of each partition."""
@@ -173,23 +186,19 @@ class KafkaReader:
             place.partition: Committed(place.offset if place.offset >= 0 else None, place.metadata) for place in found
         }
 
-    def _take(self, span: Span, ahead: Mapping[int, int]) -> list[Message]:
-        """Wait for something; raises ServerAway after kafka.timeout without anything."""
-        deadline = time.monotonic() + self._quiet_limit
-        while True:
-            first = self._consumer.poll(_POLL_SECONDS)
-            if first is not None:
-                messages = [first, *self._consumer.consume(_BATCH - 1, 0)]
-                problems = [error for it in messages if (error := it.error()) is not None and error.code() != _END]
-                for error in problems:
-                    self._judge(span.topic, error)
-                if len(problems) < len(messages):
-                    return messages
-            if time.monotonic() > deadline:
-                raise ServerAway(
-                    f"{span.topic.described()}: Kafka gave nothing for {self._quiet_limit:.0f} s (kafka.timeout), with "
-                    f"{len(ahead)} partitions not read to their end; is it well?"
-                )
+    def _take(self, topic: Topic) -> list[Message]:
+        """Give what comes within a moment, ends of partitions too; often nothing."""
+        first = self._consumer.poll(_POLL_SECONDS)
+        if first is None:
+            return []
+        taken = []
+        for message in (first, *self._consumer.consume(_BATCH - 1, 0)):
+            error = message.error()
+            if error is None or error.code() == _END:
+                taken.append(message)
+            else:
+                self._judge(topic, error)
+        return taken
 
     def _judge(self, topic: Topic, error: KafkaError) -> None:
         """Tell of an error that no waiting mends; the time limit takes care of the others."""
@@ -252,3 +261,8 @@ def _is_wanted(message: Message, span: Span, ahead: dict[int, int], containing: 
         return is_inside
     value = message.value()
     return isinstance(value, bytes) and any(part in value for part in containing)
+
+
+def _partitions(numbers: Collection[int]) -> str:
+    named = ", ".join(map(str, sorted(numbers)))
+    return f"partition {named}" if len(numbers) == 1 else f"the partitions {named}"

@@ -1,17 +1,19 @@
 """Bulk runs' requests beside clicks, on a real Redis: their lane, their bounds, their counts."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import redis
 
-from bulk.runs import MOST_DRIVEN, MOST_KEPT, Run, RunCounts, RunRefused, RunState, RunStore
+from bulk.runs import MOST_DRIVEN, MOST_KEPT, DrivenRun, Run, RunCounts, RunRefused, RunState, RunStore
+from bulk.submission import Submission
 from ledger.connection import LedgerConfig, LedgerConnection
 from ledger.entries import FailureStatus, Occupancy, RetryLater, Settlement, Spends, SweepReason, Ticket
 from ledger.ledger import Ledger
 from ledger.operations import Operations
 from ledger.pauses import course_scope
+from reconciliation.errors import Interrupted, PublishFailed
 from reconciliation.model import Completion, Debt, EnrolmentKey, FinalFailure, Origin, Record, SyncRequest
 from tests.ledger.steps import ALICE, BOB, LEASE_MS, WAIT_MS, Clock, claim_one, request
 
@@ -258,6 +260,53 @@ def test_a_run_is_driven_by_one_process(store: RunStore, clock: Clock) -> None:
     other.end(RunState.INTERRUPTED, 5, "asked")
     third = store.resume(RUN, "third", "process 3", "life")
     assert (third.run.found, third.run.state, third.was_other_life) == (7, RunState.INTERRUPTED, False)
+
+
+@dataclass
+class Waiting:
+    """An operator for whom each pause takes 20 seconds, and who wants an end after ten of them."""
+
+    clock: Clock
+    pauses: int = 0
+
+    @property
+    def is_asked(self) -> bool:
+        return self.pauses >= 10
+
+    def pause(self, _seconds: float) -> None:
+        self.pauses += 1
+        self.clock.now_ms += 20_000
+
+
+@pytest.mark.parametrize("waits_for", ["Kafka", "its rate"])
+def test_a_run_stays_its_driver_s_however_long_it_waits(
+    ledger: Ledger, store: RunStore, clock: Clock, waits_for: str
+) -> None:
+    begun = store.begin(run(), "mine", "process 1 on here", "life")
+    driven = DrivenRun(store, begun.run, "mine", "life", was_other_life=False, clock=lambda: clock.now_ms / 1000)
+
+    operator = Waiting(clock)
+    submission = Submission(
+        ledger=ledger,
+        driven=driven,
+        sender=None,  # type: ignore[arg-type]  # nothing is submitted
+        interruption=operator,
+        rate=0.001,
+    )
+
+    def publish() -> None:
+        raise PublishFailed("away")
+
+    if waits_for == "Kafka":
+        with pytest.raises(Interrupted):
+            submission.insist(publish)
+    else:
+        submission.spend(1)
+        assert submission.portion(1) == 0
+    # three times its lease
+    assert operator.pauses == 10
+    with pytest.raises(RunRefused, match="process 1 on here"):
+        store.resume(RUN, "theirs", "process 2", "life")
 
 
 def test_a_run_that_is_left_in_another_life_of_the_ledger_says_so(store: RunStore) -> None:

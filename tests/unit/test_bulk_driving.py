@@ -15,6 +15,7 @@ from bulk.ring import FIRST, LAST, token_of
 from bulk.runs import DrivenRun, Run, decode_run, encode_run
 from bulk.steps import Steps
 from bulk.tally import Tally
+from commands.endings import NotDone
 from reconciliation.errors import Interrupted, LedgerUnavailable, PublishFailed, ReconciliationError
 from reconciliation.model import EnrolmentKey, OutgoingEvent
 
@@ -94,6 +95,7 @@ class Memory:
 class Site:
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.is_disk_full = False
         self.record = Record(self.done)
         self.submitting = Submitting(self.done)
         self.publisher = Publisher(self.done)
@@ -114,8 +116,13 @@ class Site:
             Certificates(sender, self.memory),  # type: ignore[arg-type] # as above
             SELECTION,
             lambda: self.is_stopped,
-            lambda _: None,
+            self.observe,
         )
+
+    def observe(self, part: Slice) -> None:
+        if self.is_disk_full:
+            raise NotDone("the report can't be written")
+        self.done.append(f"reported {len(part.found)}")
 
 
 SLICES = (
@@ -132,10 +139,13 @@ def test_a_checkpoint_follows_what_it_covers() -> None:
     assert site.drive.go(SLICES)
     # the third learner's certificate was made meanwhile
     assert site.done == [
+        "reported 2",
         "submitted user-0",
         "sent user-1",
         "checkpoint 10",
+        "reported 0",
         "checkpoint 20",
+        "reported 2",
         "submitted user-4",
         "sent user-4",
         "checkpoint 30",
@@ -158,14 +168,25 @@ def test_an_interruption_keeps_certificates_back() -> None:
     site = Site()
     site.is_stopped = True
     assert not site.drive.go(SLICES)
-    assert site.done == ["submitted user-0"]
+    assert site.done == ["reported 2", "submitted user-0"]
 
 
 def test_an_interruption_while_the_last_look_waits_for_a_server_is_one_as_any() -> None:
     site = Site()
     site.judge.is_interrupted = True
     assert not site.drive.go(SLICES)
-    assert site.done == ["submitted user-0"]
+    assert site.done == ["reported 2", "submitted user-0"]
+
+
+def test_nothing_is_done_with_who_can_t_be_written_into_the_report() -> None:
+    site = Site()
+    site.is_disk_full = True
+    with pytest.raises(NotDone):
+        site.drive.go(SLICES)
+    assert site.done == []
+    site.is_disk_full = False
+    assert site.drive.go(SLICES)
+    assert [line for line in site.done if line.startswith("reported")] == ["reported 2", "reported 0", "reported 2"]
 
 
 def test_an_event_that_kafka_refused_ends_the_run_before_its_checkpoint_and_the_others_are_not_sent_again() -> None:
@@ -177,7 +198,7 @@ def test_an_event_that_kafka_refused_ends_the_run_before_its_checkpoint_and_the_
     assert site.record.run.checkpoint is None
     site.publisher.refused = set()
     assert site.drive.go([both])
-    assert site.done == ["sent user-1", "sent user-4", "checkpoint 10", "waited"]
+    assert site.done == ["reported 2", "sent user-1", "reported 2", "sent user-4", "checkpoint 10", "waited"]
 
 
 def test_a_file_goes_on_after_what_was_dealt_with() -> None:
@@ -382,7 +403,7 @@ def test_one_completion_gets_one_event_however_often_it_is_named() -> None:
     site = Site()
     twice = Slice(TokenRange(0, 10), 2, (Found(key(1), LACKING), Found(key(1), LACKING)), ())
     assert site.drive.go([twice])
-    assert site.done == ["sent user-1", "checkpoint 10", "waited"]
+    assert site.done == ["reported 2", "sent user-1", "checkpoint 10", "waited"]
 
 
 def test_certificate_events_keep_to_the_rate_of_the_run() -> None:
