@@ -44,7 +44,7 @@ class ScanSource:
     """An open connection; statements are prepared when they are first needed. Used by one thread.
 
     Unless it says otherwise a method raises StoreUnavailable where Cassandra is away, and SettingsError where a table
-    or column that it needs isn't there.
+    or column that it needs isn't there. Those that take a patience wait with it, and raise ScanFailed at its end.
     """
 
     def __init__(
@@ -117,7 +117,8 @@ class ScanSource:
         `compared` says whether the cells that a comparison needs are read too.
         """
         columns = enrolment_columns(selection, compared=compared)
-        statement = self._scan("scan_enrolments", scan_texts(self._tables, ("userid",), columns).scan_enrolments)
+        text = scan_texts(self._tables, ("userid",), columns).scan_enrolments
+        statement = self._scan("scan_enrolments", text, patience)
         return iter(
             Pages(
                 self._session,
@@ -129,7 +130,8 @@ class ScanSource:
 
     def consumption(self, tokens: TokenRange, patience: Patience) -> Iterator[Row]:
         """Give a range's rows of (user, course, batch, content, status); iterating raises ScanFailed."""
-        statement = self._scan("scan_consumption", scan_texts(self._tables, ("userid",)).scan_consumption)
+        text = scan_texts(self._tables, ("userid",)).scan_consumption
+        statement = self._scan("scan_consumption", text, patience)
         source = Source(self._tables.consumption, statement, self._options.consumption_a_page)
         return iter(Pages(self._session, source, tokens, patience))
 
@@ -140,7 +142,7 @@ class ScanSource:
         """
         table = self._table(self._tables.aggregates)
         key = [column.name for column in table.partition_key] if table is not None else []
-        statement = self._scan("scan_aggregate", scan_texts(self._tables, key).scan_aggregate)
+        statement = self._scan("scan_aggregate", scan_texts(self._tables, key).scan_aggregate, patience)
         source = Source(self._tables.aggregates, statement, self._options.aggregates_a_page)
         return iter(Pages(self._session, source, tokens, patience))
 
@@ -169,8 +171,8 @@ class ScanSource:
         keyspace = self._cluster.metadata.keyspaces[self._tables.keyspace.lower()]
         return keyspace.tables.get(name.lower())
 
-    def _scan(self, name: str, text: str) -> Statement:
-        statement = self._point(name, text)
+    def _scan(self, name: str, text: str, patience: Patience) -> Statement:
+        statement = patience.insist(f"preparing {name}", lambda: self._point(name, text))
         statement.prepared.consistency_level = self._options.consistency.value
         leave_raw(statement.prepared, _MAPS)
         return statement

@@ -56,7 +56,7 @@ def consume(ports: Ports, topic: str, count: int) -> list[Message]:
     consumer = Consumer({"bootstrap.servers": ports.bootstrap, "group.id": "x", "enable.auto.commit": False})
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(2)])
     messages: list[Message] = []
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while len(messages) < count and time.monotonic() < deadline:
         messages += consumer.consume(count - len(messages), 0.2)
     messages += consumer.consume(1, 0.3)
@@ -134,7 +134,7 @@ def test_an_event_too_large_for_the_producer_fails_alone(
 def test_an_event_too_large_for_its_topic_fails_alone(make_publisher: MakePublisher, ports: Ports) -> None:
     topic = f"contract-{uuid.uuid4().hex[:12]}"
     admin = AdminClient({"bootstrap.servers": ports.bootstrap})
-    admin.create_topics([NewTopic(topic, 2, 1, config={"max.message.bytes": "100000"})])[topic].result(10)
+    admin.create_topics([NewTopic(topic, 2, 1, config={"max.message.bytes": "100000"})])[topic].result(60)
     create_topics(ports.bootstrap, [topic])
     small = [event(topic, os.urandom(700)) for _ in range(40)]
 
@@ -148,7 +148,7 @@ def test_an_event_too_large_for_its_topic_fails_alone(make_publisher: MakePublis
 def test_after_a_refusal_the_same_producer_goes_on(make_publisher: MakePublisher, ports: Ports) -> None:
     topic = f"contract-{uuid.uuid4().hex[:12]}"
     admin = AdminClient({"bootstrap.servers": ports.bootstrap})
-    admin.create_topics([NewTopic(topic, 2, 1, config={"max.message.bytes": "100000"})])[topic].result(10)
+    admin.create_topics([NewTopic(topic, 2, 1, config={"max.message.bytes": "100000"})])[topic].result(60)
     create_topics(ports.bootstrap, [topic])
     publisher = make_publisher()
 
@@ -190,7 +190,8 @@ def test_a_full_queue_without_a_broker_ends_at_the_time_limit(make_publisher: Ma
     results = publisher.publish([event("topic")] * 10_500)
 
     assert {type(result) for result in results} == {PublishFailed}
-    assert time.monotonic() - begun < 6
+    # and not at that of each event
+    assert time.monotonic() - begun < 30
 
 
 def test_a_broker_that_hangs_for_a_while_gets_the_event_once(
@@ -221,8 +222,7 @@ def test_a_producer_that_failed_for_good_is_replaced(make_publisher: MakePublish
     assert publisher.publish([event(topic, b"2")]) == [None]
 
     assert publisher._link is not broken
-    broken.join()
-    assert not broken._thread.is_alive()
+    wait_until("its thread has ended", lambda: not broken._thread.is_alive())
     assert len(consume(ports, topic, 2)) == 2
 
 
@@ -253,7 +253,7 @@ def test_nothing_starts_before_first_use_and_all_ends_with_close(make_publisher:
     assert publisher.publish([event(topic)]) == [None]
     publisher.close()
 
-    assert set(threading.enumerate()) <= before
+    wait_until("its threads have ended", lambda: set(threading.enumerate()) <= before)
 
 
 def test_a_forked_child_makes_a_producer_of_its_own(ports: Ports, topic: str) -> None:

@@ -41,7 +41,7 @@ def test_it_is_found_by_its_name_again(
         port = before.port
         config = replace(store_config, hosts=(NAME,), port=port, timeout=5.0)
         opener = StoreOpener(lambda: EnrolmentStore.connect(config, counters))
-        opener.probe()
+        eventually(opener.probe, StoreUnavailable, limit=60)
     try:
         with pytest.raises(StoreUnavailable):
             opener.probe()

@@ -11,7 +11,7 @@ from devstack.ports import Ports
 from reconciliation.enrolment_store import EnrolmentStore
 from reconciliation.errors import StoreUnavailable
 from reconciliation.model import EnrolmentKey, Look
-from tests.contract.conftest import Database
+from tests.contract.conftest import Database, hurry
 from tests.support.cassandra_proxy import CassandraProxy, Request
 from tests.support.relay import Treatment
 
@@ -36,7 +36,7 @@ def another(key: EnrolmentKey, number: int) -> EnrolmentKey:
 def test_an_answer_that_does_not_come_is_missed_by_its_learner_alone(
     connect: Callable[..., EnrolmentStore], proxy: CassandraProxy, key: EnrolmentKey
 ) -> None:
-    store = connect(port=proxy.port, timeout=8.0)
+    store = connect(port=proxy.port, timeout=20.0)
     group = [another(key, number) for number in range(50)]
 
     with proxy.fault(Treatment.HOLD_ANSWER, reads_of(group[7])) as fault:
@@ -62,7 +62,8 @@ def test_a_page_after_the_first_has_a_time_limit_too(
     rows = [(key.user_id, key.course_id, key.batch_id, f"do_{number}") for number in range(1_500)]
     execute_concurrent_with_args(database.session, insert, rows)
     pages = itertools.count(1)
-    store = connect(port=proxy.port, timeout=3.0)
+    store = connect(port=proxy.port)
+    hurry(store, 5.0)
 
     with proxy.fault(Treatment.HOLD_REQUEST, lambda it: reads_of(key)(it) and next(pages) == 2) as second:
         # a wait without end ends with the test, not the process
@@ -73,6 +74,7 @@ def test_a_page_after_the_first_has_a_time_limit_too(
         look.join(30)
         assert [type(it) for it in ended] == [StoreUnavailable]
 
+    hurry(store, 30.0)
     (look_again,) = store.look([key])
     assert isinstance(look_again, Look)
     assert len(look_again.consumption) == len(rows)

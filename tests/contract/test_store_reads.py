@@ -136,7 +136,9 @@ def test_a_long_course_or_batch_is_read_as_nothing_and_never_written(store: Enro
 def test_probe_and_clock_answer(store: EnrolmentStore) -> None:
     store.probe()
 
-    assert abs(store.server_clock_ms() - time.time() * 1000) < 5_000
+    before = time.time() * 1000
+    told = store.server_clock_ms()
+    assert before - 5_000 < told < time.time() * 1000 + 5_000
 
 
 def test_the_driver_connects_without_warnings(
@@ -179,4 +181,4 @@ def test_a_server_that_is_away_is_said_to_be_at_once(
     with pytest.raises(StoreUnavailable):
         connect(hosts=hosts, port=closed_port, timeout=2.0)
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30

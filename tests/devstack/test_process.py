@@ -80,7 +80,9 @@ def test_one_that_ignores_sigterm_is_killed_after_the_limit(tmp_path: Path) -> N
     process = DetachedProcess(tmp_path)
     process.spawn(DEAF)
     _await_log(process, "up")
-    process.end(limit=3)
+    process.send(signal.SIGTERM)
+    _await_log(process, "deaf")
+    process.end(limit=1)
     assert process.pid is None
     assert process.how_it_ended() == "signal SIGKILL"
     assert "deaf" in process.log_tail()

@@ -28,7 +28,10 @@ def _pids(stack: Stack) -> dict[str, int | None]:
 
 def _is_gone(pid: int) -> bool:
     """Whether the process has ended; as the first process of a container does not always collect it, a zombie has."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _run(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -116,7 +119,7 @@ def test_what_was_acknowledged_survives_a_kill_and_down(second: Stack) -> None:
     topic = topic_names(ENVIRONMENT)[0]
     producer = Producer({"bootstrap.servers": second.ports.bootstrap, "acks": "all"})
     producer.produce(topic, b"request", partition=0)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     with session(HOST, second.ports.cassandra) as connected:
         connected.set_keyspace(KEYSPACE)
         connected.execute("INSERT INTO user_enrolments (userid, courseid, batchid, status) VALUES ('u', 'c', 'b', 1)")

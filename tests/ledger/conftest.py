@@ -34,7 +34,7 @@ def config(redis_url: str) -> LedgerConfig:
         sweep_max_wait=600,
         sweep_rate=1000,
         paid_memory=1000,
-        timeout=5,
+        timeout=60,
     )
 
 

@@ -287,6 +287,14 @@ def test_joining_what_waits_is_let_off_with_it(open_ledger: Callable[..., Ledger
     assert ledger.occupancy() == Occupancy(open=3, counted=3)
 
 
+def keep_count(ledger: Ledger, clock: Clock, swept: int) -> None:
+    """Keep the count of a second's sweeps, which lasts two of Redis' seconds, whatever the test's clock says."""
+    name = f"{ledger._prefix}swept"
+    if not ledger._redis.persist(name):
+        # on a busy machine it is gone already
+        ledger._redis.hset(name, clock.now_ms // 1000, swept)
+
+
 def test_the_sweep_spreads_what_is_due_at_once(open_ledger: Callable[..., Ledger], clock: Clock) -> None:
     ledger = open_ledger(sweep_rate=2)
     ledger.accept([request(n, EnrolmentKey(f"learner-{n}", "course", "batch")) for n in range(5)])
@@ -294,8 +302,7 @@ def test_the_sweep_spreads_what_is_due_at_once(open_ledger: Callable[..., Ledger
     found = []
     for _ in range(3):
         found.append(len(ledger.sweep(10)))
-        # its count of a second's sweeps lasts two of Redis' seconds, whatever the test's clock says
-        ledger._redis.persist(f"{ledger._prefix}swept")
+        keep_count(ledger, clock, found[-1])
         found.append(len(ledger.sweep(10)))
         clock.now_ms += 1000
     assert found == [2, 0, 2, 0, 1, 0]
@@ -310,7 +317,7 @@ def test_the_sweeps_of_a_second_are_counted_no_longer_than_they_count(
     for _ in range(5):
         assert len(ledger.sweep(10)) == 1
         # as where something is overdue in every second: its time never runs out
-        ledger._redis.persist(f"{ledger._prefix}swept")
+        keep_count(ledger, clock, 1)
         clock.now_ms += 1000
     assert ledger._redis.hlen(f"{ledger._prefix}swept") == 1
 
@@ -640,7 +647,7 @@ def test_an_entry_of_a_newer_release_is_left_waiting(ledger: Ledger, redis_url: 
 
 def test_the_server_s_own_clock_is_used_by_default(open_ledger: Callable[..., Ledger]) -> None:
     ledger = open_ledger(sweep_after=0.0)
-    ledger._clock_ms = None
+    ledger._connection._clock_ms = None
     ledger.accept([request(1)])
     assert [one.ticket.entry_id for one in ledger.sweep(10)] == ["entry-1"]
 

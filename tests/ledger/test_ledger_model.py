@@ -90,7 +90,7 @@ class LedgerMachine(RuleBasedStateMachine):
             sweep_max_wait=120,
             sweep_rate=1000,
             paid_memory=100,
-            timeout=5,
+            timeout=60,
             max_open_of_run=BOUND_OF_RUN,
         )
         self.ledger = Ledger(config, lambda: self.world.now_ms)

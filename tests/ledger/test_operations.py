@@ -38,6 +38,9 @@ def left(ledger: Ledger) -> dict[str, object]:
         kind = client.type(key)
         read = {b"hash": client.hgetall, b"zset": lambda it: client.zrange(it, 0, -1), b"string": client.get}
         read[b"list"] = lambda it: client.lrange(it, 0, -1)
+        if kind == b"none":
+            # the count of a second's sweeps ends by itself
+            continue
         found[key.decode().removeprefix(ledger._prefix)] = read[kind](key)
     return found
 
@@ -154,7 +157,7 @@ def test_ages_outlive_a_release_that_does_not_know_them(ledger: Ledger, clock: C
     assert ledger.oldest_open_ms() == 1_000_000
     ledger.settle([Settlement("entry-1")], "token")
     assert ledger.oldest_open_ms() is None
-    assert set(left(ledger)) == {"count", "swept"}
+    assert set(left(ledger)) - {"swept"} == {"count"}
 
 
 def test_an_entry_of_an_older_release_goes_on(ledger: Ledger, operations: Operations, redis_url: str) -> None:
@@ -167,7 +170,7 @@ def test_an_entry_of_an_older_release_goes_on(ledger: Ledger, operations: Operat
     (swept,) = ledger.sweep(10)
     claim_one(ledger, swept.ticket)
     assert ledger.settle([Settlement("entry-1")], "token") == [1]
-    assert left(ledger) == {"count": b"0", "swept": left(ledger)["swept"]}
+    assert {name: value for name, value in left(ledger).items() if name != "swept"} == {"count": b"0"}
 
 
 @pytest.mark.parametrize("learner", [ALICE, HOSTILE], ids=["plain", "hostile"])

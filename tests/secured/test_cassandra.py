@@ -76,7 +76,7 @@ def test_a_certificate_must_name_the_address_unless_names_are_not_checked(
             "LMS_CASSANDRA_PORT": str(proxy.port),
             "LMS_CASSANDRA_SSL_CA_LOCATION": str(elsewhere.authority),
             "LMS_CASSANDRA_SSL_HOSTNAME_VERIFICATION": checked,
-            "LMS_CASSANDRA_TIMEOUT": "5",
+            "LMS_CASSANDRA_TIMEOUT": "30",
         }
         with (
             pytest.raises(StoreUnavailable) as caught,
