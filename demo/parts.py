@@ -19,6 +19,7 @@ _WORKER = (sys.executable, "-m", "worker")
 _FLOWER = (sys.executable, "-m", "celery", "-A", "worker", "flower")
 _READY_LIMIT_SECONDS = 60.0
 _ASK_LIMIT_SECONDS = 2.0
+_COUNT_LIMIT_SECONDS = 20.0
 _PAUSE_SECONDS = 0.1
 
 
@@ -71,7 +72,7 @@ def metric(notes: Notes, kind: str, name: str) -> int:
     for part in notes.processes:
         if not part.name.startswith(kind):
             continue
-        with urllib.request.urlopen(f"http://{HOST}:{part.port}/metrics", timeout=_ASK_LIMIT_SECONDS) as answer:
+        with urllib.request.urlopen(f"http://{HOST}:{part.port}/metrics", timeout=_COUNT_LIMIT_SECONDS) as answer:
             for line in answer.read().decode().splitlines():
                 if line.startswith(wanted):
                     total += float(line.rpartition(" ")[2])

@@ -95,19 +95,22 @@ class OwnProcess:
             # no memory, process or file is left, or a release is being exchanged: nothing that the request did
             return Unfinished(WORKER_LOST, f"the attempt's own process could not be started: {error.strerror or error}")
         with child:
-            told = self._listen(child, touch).decode(errors="replace")
-        began, _, rest = told.partition("\n")
+            answer, is_over = self._listen(child, touch)
+        began, _, rest = answer.decode(errors="replace").partition("\n")
+        # its own alarm may have no time left before ours
+        how = _how(-signal.SIGALRM if is_over else child.returncode, self._limit)
         if child.returncode == EXIT_LEDGER_AWAY:
             return Unfinished(LedgerUnavailable.code, "the ledger is away")
         if began != BEGAN:
-            how = _how(child.returncode, self._limit)
             return Unfinished(WORKER_LOST, f"the attempt's own process did not start: {how}")
         if child.returncode != 0:
-            return Crashed(_how(child.returncode, self._limit))
+            return Crashed(how)
         return self._take(rest)
 
-    def _listen(self, child: subprocess.Popen[bytes], touch: Callable[[], None]) -> bytes:
-        """Wait for the process, for as long as an attempt may take, and end what is left then; gives what it told.
+    def _listen(self, child: subprocess.Popen[bytes], touch: Callable[[], None]) -> tuple[bytes, bool]:
+        """Wait for the process, for as long as an attempt may take, and end what is left then.
+
+        Gives what it told, and whether it was ended because its time was over.
 
         Its end alone does not end the pipe: what it started itself, and what has its standard output, may still run.
         """
@@ -117,10 +120,11 @@ class OwnProcess:
             touch()
             with suppress(subprocess.TimeoutExpired):
                 told, _ = child.communicate(timeout=PULSE)
+        is_over = told is None and child.poll() is None
         # its id is still its group's as long as anybody is in that: no new process gets it (kernel/pid.c, alloc_pid)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        return _rest(child) if told is None else told
+        return _rest(child) if told is None else told, is_over
 
     def _take(self, told: str) -> Summary:
         report = json.loads(told)

@@ -33,6 +33,9 @@ FAST: Mapping[str, str] = {
 #: lets a worker wait repeats what it holds.
 PATIENT: Mapping[str, str] = {"LEDGER_LEASE": "30"}
 
+#: For sites whose requests have one try: a busy Cassandra that takes longer is not to spend it.
+ONE_TRY: Mapping[str, str] = {"RETRY_ATTEMPTS": "1", "LMS_CASSANDRA_TIMEOUT": "30"}
+
 #: How long a process may take to be up and at work, in seconds; machines of a CI are slow.
 UP_LIMIT = 120.0
 

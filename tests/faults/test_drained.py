@@ -37,7 +37,7 @@ def test_a_drain_under_load_ends_with_nothing_open_and_redis_may_be_lost(make_si
 
 
 def test_a_redis_that_comes_up_empty_after_a_drain_owes_nothing(make_site: MakeSite) -> None:
-    site = make_site(workers=1)
+    site = make_site(PATIENT, workers=1)
     learners, _ = innocents_and(site, [], innocents=30)
     site.start()
     site.send(*learners[:20])
@@ -56,7 +56,7 @@ def test_a_redis_that_comes_up_empty_after_a_drain_owes_nothing(make_site: MakeS
 
 
 def test_a_drain_that_a_broken_course_holds_up_says_so(make_site: MakeSite) -> None:
-    site = make_site({"RETRY_BACKOFF_FIRST": "600", "RETRY_BACKOFF_MOST": "600"}, workers=1)
+    site = make_site({**PATIENT, "RETRY_BACKOFF_FIRST": "600", "RETRY_BACKOFF_MOST": "600"}, workers=1)
     broken = new_learner()
     site.tables.add_consumption({broken: {"a": 2}})
     site.tables.add_enrolments([broken])

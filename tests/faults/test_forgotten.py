@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import innocents_and
+from tests.faults.site import PATIENT
 from tests.faults.slow_worker import STALLS
 from tests.support.installation import new_learner
 from tests.support.processes import celery_worker
@@ -16,6 +17,7 @@ SLOW = celery_worker("tests.faults.slow_worker")
 def test_learners_in_every_state_are_forgotten_under_load(make_site: MakeSite, tmp_path: Path) -> None:
     site = make_site(
         {
+            **PATIENT,
             "BRIDGE_GROUP_SIZE": "1",
             "WORKER_THREADS": "2",
             # a second try is far away
@@ -77,7 +79,7 @@ def test_learners_in_every_state_are_forgotten_under_load(make_site: MakeSite, t
 
 def _forgotten_while(make_site: MakeSite, tmp_path: Path, step: str) -> tuple[int, int]:
     """Forget a learner while an attempt stays in a step; gives the status that is left, and how many certificates."""
-    site = make_site({"BRIDGE_GROUP_SIZE": "1"}, workers=1)
+    site = make_site({**PATIENT, "BRIDGE_GROUP_SIZE": "1"}, workers=1)
     file = tmp_path / "stays"
     file.touch()
     slow = site.add_worker(SLOW, {"FAULT_STEP": step, "FAULT_FILE": str(file)})

@@ -3,7 +3,7 @@
 from devstack.ports import HOST, free_port
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import POISON, innocents_and
-from tests.faults.site import Site
+from tests.faults.site import ONE_TRY, PATIENT, Site
 from tests.support.installation import new_learner, unique
 from tests.support.relations import course_of_units
 from tests.support.tables import Learner
@@ -24,7 +24,7 @@ def of_a_broken_course(site: Site, count: int) -> list[Learner]:
 
 
 def test_a_bad_deploy_does_not_move_the_topic_to_the_failed_one(make_site: MakeSite) -> None:
-    site = make_site({"FAILURES_MAX_PER_MINUTE": "20", "RETRY_ATTEMPTS": "1"}, workers=1)
+    site = make_site({**PATIENT, **ONE_TRY, "FAILURES_MAX_PER_MINUTE": "20"}, workers=1)
     bad = site.add_worker(settings={"PYTHONPATH": POISON})
     well, hit = innocents_and(site, ["raises"] * 80, innocents=20)
     site.run(site.bridge, bad)
@@ -51,7 +51,7 @@ def test_a_bad_deploy_does_not_move_the_topic_to_the_failed_one(make_site: MakeS
 
 
 def test_consumption_goes_on_by_itself_when_the_failures_end(make_site: MakeSite) -> None:
-    site = make_site({"FAILURES_MAX_PER_MINUTE": "3", "RETRY_ATTEMPTS": "1", "PYTHONPATH": POISON})
+    site = make_site({**PATIENT, **ONE_TRY, "FAILURES_MAX_PER_MINUTE": "3", "PYTHONPATH": POISON})
     well, hit = innocents_and(site, ["raises"] * 4, innocents=20)
     site.start()
     site.send(*hit)
@@ -64,7 +64,7 @@ def test_consumption_goes_on_by_itself_when_the_failures_end(make_site: MakeSite
 
 
 def test_a_stop_that_one_course_causes_ends_when_that_course_is_paused(make_site: MakeSite) -> None:
-    site = make_site({"FAILURES_MAX_PER_MINUTE": "5", "RETRY_ATTEMPTS": "1"})
+    site = make_site({**PATIENT, **ONE_TRY, "FAILURES_MAX_PER_MINUTE": "5"})
     broken = of_a_broken_course(site, 40)
     course = broken[0].course
     well, _ = innocents_and(site, [], innocents=20)
@@ -92,8 +92,8 @@ def test_a_stop_that_one_course_causes_ends_when_that_course_is_paused(make_site
 
 def test_a_broken_course_that_fills_its_share_holds_nobody_else(make_site: MakeSite) -> None:
     # tries far apart: all of the broken course's requests wait at once
-    site = make_site({"LEDGER_MAX_OPEN": "60", "LEDGER_MAX_WAITING": "400", "RETRY_BACKOFF_FIRST": "600",
-                      "RETRY_BACKOFF_MOST": "600"})  # fmt: skip
+    far_apart = {"RETRY_BACKOFF_FIRST": "600", "RETRY_BACKOFF_MOST": "600"}
+    site = make_site({**PATIENT, **far_apart, "LEDGER_MAX_OPEN": "60", "LEDGER_MAX_WAITING": "400"})
     broken = of_a_broken_course(site, 150)
     well, _ = innocents_and(site, [], innocents=100)
     site.start()
@@ -111,6 +111,7 @@ def test_a_broken_course_that_fills_its_share_holds_nobody_else(make_site: MakeS
 def test_a_search_service_that_is_away_holds_nobody_who_does_not_need_it(make_site: MakeSite) -> None:
     site = make_site(
         {
+            **PATIENT,
             "LEDGER_MAX_OPEN": "60",
             "LEDGER_MAX_WAITING": "400",
             "SERVICE_SEARCH_BASEPATH": f"http://{HOST}:{free_port()}",

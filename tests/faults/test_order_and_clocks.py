@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.conftest import MakeSite
+from tests.faults.site import PATIENT
 from tests.faults.stage import CONTENTS, LIMIT, SETTINGS, Stage, now_us
 from tests.support.cassandra_proxy import Matches, aggregate_write, completion_write, enrolment_write
 from tests.support.checks import check_announced_once, check_silent, progress_of
@@ -95,7 +96,7 @@ def test_a_click_while_a_worker_is_frozen_makes_no_second_completion(stage: Stag
 
 
 def test_two_workers_and_many_clicks_for_one_enrolment_complete_it_once(make_site: MakeSite) -> None:
-    site = make_site({"BRIDGE_GROUP_SIZE": "1", "WORKER_THREADS": "8"}, workers=2)
+    site = make_site({**PATIENT, "BRIDGE_GROUP_SIZE": "1", "WORKER_THREADS": "8"}, workers=2)
     course = unique("do")
     learners = [new_learner(course) for _ in range(4)]
     site.relations.fill(course_of_units(course, {unique("unit"): {"a", "b"}}))

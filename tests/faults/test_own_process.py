@@ -34,9 +34,10 @@ def test_a_request_whose_own_process_is_lost_with_its_worker_before_it_begins_is
         learner = stage.add_learner()
         stage.lose_alone(learner)
         beginning = stage.ledger.fault(Treatment.HOLD_REQUEST, taken_over())
-        for kills in (1, 2, 3):
+        for _ in range(3):
+            seen = len(beginning.seen)
             stage.far.start()
-            beginning.wait(kills, LIMIT)
+            beginning.wait(seen + 1, LIMIT)
             kill_both(stage)
         beginning.forget()
         stage.near.start()
@@ -69,7 +70,8 @@ def test_an_end_that_all_of_a_worker_s_processes_are_told_convicts_no_request(ma
         stage.far.start()
         aggregates.wait(1, LIMIT)
         # as a supervisor does that knows a group of processes and not which of them is the worker
-        stage.own_process().terminate()
+        (own,) = stage.own_processes()
+        own.terminate()
         stage.far.ask_to_end()
         aggregates.end()
         assert stage.far.wait() == 0
@@ -80,6 +82,6 @@ def test_an_end_that_all_of_a_worker_s_processes_are_told_convicts_no_request(ma
 
 def kill_both(stage: Stage) -> None:
     """Do as a container that runs out of memory, with all that is in it; its worker must not tell of the process."""
-    stage.own_process()
+    assert stage.own_processes()
     # the worker first, and then what it started
     stage.far.kill()

@@ -49,7 +49,8 @@ def _wait_still(site: Site) -> None:
 
 def test_everything_stands_still_under_load_and_goes_on(make_site: MakeSite, seed: int) -> None:
     site = make_site({**PATIENT, **BUSY}, workers=2, bridges=2)
-    load = Load(seed, 400).prepare(site)
+    # so many that some are left when the pause comes
+    load = Load(seed, 1_200).prepare(site)
     site.start()
     # a bridge that joins during the pause would take partitions from the other one
     site.wait_shared_out()
@@ -83,7 +84,7 @@ def test_everything_stands_still_under_load_and_goes_on(make_site: MakeSite, see
 
 
 def test_a_paused_course_waits_and_all_others_flow(make_site: MakeSite) -> None:
-    site = make_site({"LEDGER_MAX_OPEN": "40", "LEDGER_MAX_WAITING": "400"})
+    site = make_site({**PATIENT, "LEDGER_MAX_OPEN": "40", "LEDGER_MAX_WAITING": "400"})
     waiting, _ = innocents_and(site, [], innocents=100)
     well, _ = innocents_and(site, [], innocents=100)
     course = waiting[0].course
@@ -114,7 +115,8 @@ def test_a_paused_course_waits_and_all_others_flow(make_site: MakeSite) -> None:
 
 def test_a_pause_outlives_the_death_of_bridge_and_workers(make_site: MakeSite, seed: int) -> None:
     site = make_site(BUSY, workers=2, bridges=1)
-    load = Load(seed, 400).prepare(site)
+    # so many that some are left when the pause comes
+    load = Load(seed, 1_200).prepare(site)
     site.start()
     load.send_all(site)
     site.wait_for("some work is done", lambda: len(site.certificates.records()) >= 10, LIMIT)

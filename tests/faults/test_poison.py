@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import POISON, innocents_and
-from tests.faults.site import Site
+from tests.faults.site import ONE_TRY, Site
 from tests.support.broker import operator
 from tests.support.tables import Learner
 from tests.support.waiting import wait_until
@@ -67,7 +67,8 @@ def reason(site: Site, learner: Learner) -> dict[str, object]:
 
 @pytest.mark.parametrize("pool", ["threads", "processes", "solo"])
 def test_a_request_that_kills_its_process_ends_alone(make_site: MakeSite, pool: str) -> None:
-    site = make_site(UNHURRIED)
+    # no lease ends before a worker has told of a process that it lost
+    site = make_site({**UNHURRIED, "LEDGER_LEASE": "10"})
     for worker in site.workers:
         worker.add_arguments("--pool", pool)
     innocent, poisonous = innocents_and(site, ["kills"])
@@ -110,7 +111,7 @@ def test_a_request_that_hangs_is_ended_by_the_limit(make_site: MakeSite, pool: s
 
 
 def test_memory_that_runs_out_for_a_whole_group_counts_against_nobody_in_it(make_site: MakeSite) -> None:
-    site = make_site({**UNHURRIED, "RETRY_ATTEMPTS": "1"}, workers=1)
+    site = make_site({**UNHURRIED, **ONE_TRY}, workers=1)
     innocent, poisonous = innocents_and(site, ["starves"], innocents=24)
     site.start()
     site.send(*innocent[:12], *poisonous, *innocent[12:])
@@ -171,7 +172,7 @@ def test_requests_that_celery_would_never_acknowledge_cost_a_worker_no_thread(
     make_site: MakeSite, harm: str, code: str
 ) -> None:
     # more of them than there are threads; whoever is charged with another's end has no further try
-    site = make_site({**UNHURRIED, "WORKER_THREADS": "2", "RETRY_ATTEMPTS": "1"}, workers=1)
+    site = make_site({**UNHURRIED, **ONE_TRY, "WORKER_THREADS": "2"}, workers=1)
     innocent, poisonous = innocents_and(site, [harm] * 3, innocents=6)
     early, late = innocent[:5], innocent[5:]
     site.start()
@@ -188,13 +189,15 @@ def test_requests_that_celery_would_never_acknowledge_cost_a_worker_no_thread(
     assert "an attempt ended without a word" in site.worker.output()
 
 
+@pytest.mark.timeout(600)
 def test_poison_of_every_kind_together_hurts_nobody_else(make_site: MakeSite) -> None:
-    site = make_site(SETTINGS)
+    # an innocent's own process is slow to connect where others start beside it
+    site = make_site({**SETTINGS, "ATTEMPT_LIMIT": "15"})
     innocent, poisonous = innocents_and(site, ["kills", "kills", "raises", "hangs", "raises"])
     site.start()
     for number, learner in enumerate(poisonous):
         site.send(*innocent[number::5], learner)
-    site.wait_settled(LIMIT)
+    site.wait_settled(2 * LIMIT)
 
     check(site, innocent, poisonous, once=False)
 

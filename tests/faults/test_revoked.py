@@ -6,13 +6,14 @@ import pytest
 
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import POISON, innocents_and
-from tests.faults.site import Site
+from tests.faults.site import PATIENT, Site
 from tests.support.broker import operator
 from tests.support.kafka import Sent
 from tests.support.waiting import wait_until
 
 LIMIT = 90.0
-SETTINGS = {"PYTHONPATH": POISON, "WORKER_THREADS": "1", "LEDGER_LEASE": "3"}
+#: One task a request, whenever it is sent; and no lease ends while a task is held.
+SETTINGS = {**PATIENT, "PYTHONPATH": POISON, "WORKER_THREADS": "1", "BRIDGE_GROUP_SIZE": "1"}
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def hold(tmp_path: Path) -> Path:
 def revoke(site: Site, sent: Sent) -> None:
     """Revoke a single request's task and wait until the worker has heard of it."""
     with operator(site.settings, site.group_id) as app:
-        answers = app.control.revoke(site.entry_id(sent), reply=True, timeout=20, destination=None)
+        answers = app.control.revoke(site.entry_id(sent), reply=True, limit=1, timeout=20, destination=None)
     assert answers
 
 

@@ -4,7 +4,7 @@ import json
 
 from tests.faults.conftest import MakeSite
 from tests.faults.poisonous import innocents_and
-from tests.faults.site import UP_LIMIT, Site
+from tests.faults.site import PATIENT, UP_LIMIT, Site
 from tests.support.waiting import wait_until
 
 
@@ -13,7 +13,7 @@ def goings_back(site: Site) -> int:
 
 
 def test_everything_since_then_is_read_again_once_and_announced_by_nobody_twice(make_site: MakeSite) -> None:
-    site = make_site(workers=1)
+    site = make_site(PATIENT, workers=1)
     learners, _ = innocents_and(site, [], innocents=40)
     site.start()
     site.send(*learners)
@@ -23,7 +23,7 @@ def test_everything_since_then_is_read_again_once_and_announced_by_nobody_twice(
     site.tables.add_enrolments(lost, completedon=None)
     site.operate("rewind", "--since", "1h", "--yes")
     wait_until("both partitions go back", lambda: goings_back(site) == 2)
-    wait_until("all is read again", lambda: site.metrics("bridge")["total_events_count_total"] == 80)
+    wait_until("all is read again", lambda: site.metrics("bridge")["total_events_count_total"] >= 80)
     site.wait_settled(UP_LIMIT)
 
     rows = site.tables.enrolments(learners)
@@ -41,7 +41,7 @@ def test_everything_since_then_is_read_again_once_and_announced_by_nobody_twice(
 
 
 def test_an_order_given_while_no_bridge_runs_is_carried_out_at_the_next_start(make_site: MakeSite) -> None:
-    site = make_site(workers=1)
+    site = make_site(PATIENT, workers=1)
     learners, _ = innocents_and(site, [], innocents=10)
     site.start()
     site.send(*learners)
@@ -51,12 +51,12 @@ def test_an_order_given_while_no_bridge_runs_is_carried_out_at_the_next_start(ma
     assert (told["topic"], told["group"]) == (site.input_topic, site.group_id)
     site.tables.add_enrolments(learners, completedon=None)
     site.start()
-    wait_until("all are completed again", lambda: len(site.certificates.records()) == 20, UP_LIMIT)
+    wait_until("all are completed again", lambda: len(site.certificates.records()) >= 20, UP_LIMIT)
     site.wait_settled(UP_LIMIT)
 
 
 def test_a_time_after_the_last_record_changes_nothing(make_site: MakeSite) -> None:
-    site = make_site(workers=1)
+    site = make_site(PATIENT, workers=1)
     learners, _ = innocents_and(site, [], innocents=10)
     site.start()
     site.send(*learners)

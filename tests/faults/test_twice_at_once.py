@@ -88,11 +88,12 @@ def test_a_message_that_comes_many_times_is_worked_on_once(make_site: MakeSite, 
 def test_a_worker_that_wakes_after_another_did_its_work_harms_nothing(
     make_site: MakeSite, seed: int, tmp_path: Path, step: str
 ) -> None:
-    site = make_site({"BRIDGE_GROUP_SIZE": "10"}, workers=1)
+    # a lease is as long as its claimer says: the slow worker's alone end soon
+    site = make_site({**PATIENT, "BRIDGE_GROUP_SIZE": "10"}, workers=1)
     load = Load(seed, LEARNERS).prepare(site)
     file = tmp_path / "stays"
     file.touch()
-    slow = site.add_worker(SLOW, {"FAULT_STEP": step, "FAULT_FILE": str(file)})
+    slow = site.add_worker(SLOW, {"FAULT_STEP": step, "FAULT_FILE": str(file), "LEDGER_LEASE": "4"})
     load.send_all(site)
     site.run(site.bridge, slow)
     site.wait_for("attempts held up", lambda: slow.output().count(STALLS) >= 2, UP_LIMIT)

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.plan import Kind
-from tests.faults.site import Site
+from tests.faults.site import PATIENT, Site
 from tests.support.events import certificate_learner, encoded
 from tests.support.kafka import Sender
 from tests.support.tables import Learner
@@ -18,7 +18,7 @@ LEARNERS = 60
 @pytest.fixture
 def done(make_site: MakeSite, seed: int) -> tuple[Site, Load]:
     """A load that was answered without any harm."""
-    site = make_site(workers=1)
+    site = make_site(PATIENT, workers=1)
     load = Load(seed, LEARNERS).prepare(site)
     load.send_all(site)
     site.start().wait_settled(120)

@@ -43,7 +43,7 @@ def test_while_no_write_is_taken_requests_wait_and_spend_nothing(make_site: Make
 
 def test_one_learner_whose_writes_fail_spends_attempts(make_site: MakeSite, ports: Ports) -> None:
     with CassandraProxy(ports.cassandra) as proxy:
-        site = make_site({**SETTINGS, **proxy.settings}, workers=1)
+        site = make_site({**PATIENT, **SETTINGS, **proxy.settings}, workers=1)
         learners, _ = innocents_and(site, [], innocents=30)
         broken = learners[7]
 

@@ -52,10 +52,11 @@ class Runs:
         resume: bool = False,
         rate: float | None = None,
         most_given_up: int = 100,
+        lease: float = 60.0,
     ) -> Process:
         """Start to drive a run."""
         order = self._folder / f"{uuid.uuid4().hex}.json"
-        fields = {"resume": resume, "rate": rate, "most_given_up": most_given_up, "lease": 5.0}
+        fields = {"resume": resume, "rate": rate, "most_given_up": most_given_up, "lease": lease}
         document = {"run_id": run_id, "pages": [[it.ids for it in page] for page in pages], **fields}
         order.write_text(json.dumps(document), encoding="utf-8")
         command = [sys.executable, "-m", "tests.support.bulk_driver", str(order)]
@@ -320,7 +321,7 @@ def test_kills_of_worker_and_submitting_process_lose_and_double_nothing(
         learners = enrolled(installation, 240)
         pages = [learners[at : at + 60] for at in range(0, 240, 60)]
         run_id = new_run()
-        driver = runs.drive(run_id, pages, rate=20)
+        driver = runs.drive(run_id, pages, rate=8, lease=5.0)
         wait_until("it is in the second page", lambda: runs.counts(run_id).submitted > 80, LIMIT)
         driver.kill()
         wait_until("an attempt runs, or all are done", lambda: installation.claimed_count() or is_idle(installation))
@@ -396,7 +397,7 @@ def test_beside_clicks_a_run_goes_on_a_few_at_a_time(make_installation: MakeInst
     # the least share: after ten requests the thread rests for a second while clicks come
     with make_installation({**SETTINGS, "BULK_WORKER_SHARE": "1"}) as installation:
         runs = make_runs(installation.start())
-        learners, clickers = enrolled(installation, 4 * PORTION), enrolled(installation, 400)
+        learners, clickers = enrolled(installation, 10 * PORTION), enrolled(installation, 400)
         seen: set[int] = set()
 
         def click() -> None:
@@ -412,9 +413,9 @@ def test_beside_clicks_a_run_goes_on_a_few_at_a_time(make_installation: MakeInst
             assert clickers, "a run at its least share outlasts hundreds of clicks"
             click()
         assert driver.wait(LIMIT) == FINISHED, driver.told()
-        # one message holds all forty
-        assert seen & {PORTION, 2 * PORTION, 3 * PORTION}
-        assert statuses(installation, learners) == [2] * 4 * PORTION
+        # one message holds all hundred
+        assert seen & set(range(PORTION, 10 * PORTION, PORTION))
+        assert statuses(installation, learners) == [2] * 10 * PORTION
 
 
 def test_a_ledger_that_forgot_ends_the_run_and_says_what_to_do(
@@ -423,7 +424,7 @@ def test_a_ledger_that_forgot_ends_the_run_and_says_what_to_do(
     with make_installation(SETTINGS) as installation:
         runs = make_runs(installation.start())
         learners = enrolled(installation, 60)
-        driver = runs.drive(run_id := new_run(), [learners], rate=10)
+        driver = runs.drive(run_id := new_run(), [learners], rate=2)
         wait_until("it has begun", lambda: runs.counts(run_id).submitted > 5, LIMIT)
         assert installation.redis.delete(f"enrolment-reconciliation:{{{installation.group_id}}}:epoch")
         assert driver.wait(LIMIT) == FORGOT, driver.told()

@@ -170,7 +170,8 @@ def test_explain_names_the_time_that_a_sync_would_write(kind: Installation) -> N
 
 def test_check_looks_at_what_the_courtesies_need(kind: Installation, ports: Ports) -> None:
     def course_lists(**settings: str) -> dict[str, str]:
-        ended = kind.run_command("check", "--json", "--limit", "5", settings=settings)
+        patient = {"ENROLMENT_CACHE_TIMEOUT": "20"}
+        ended = kind.run_command("check", "--json", "--limit", "20", settings={**patient, **settings})
         found = [it for it in json.loads(ended.stdout)["checks"] if it["server"] == "course list cache"]
         assert "hunter2" not in ended.stdout
         return {it["what"]: it["state"] for it in found}
@@ -195,6 +196,7 @@ def test_a_cache_that_hangs_holds_no_request_up(make_installation: MakeInstallat
             learners = [completed(installation) for _ in range(5)]
             cache.mset({course_list_key(learner.user): "{}" for learner in learners})
             installation.start()
+            installation.sync(completed(installation))
             with proxy.fault(Treatment.HOLD_REQUEST, unlink) as hanging:
                 for learner in learners:
                     # below what one call of the cache may take

@@ -132,7 +132,8 @@ def test_flower_shows_a_hostile_course_as_text_and_no_learner(
     make_installation: MakeInstallation, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     learner = Learner(unique("user"), "</span><script>alert(4711)</script>", "b")
-    with make_installation({"RETRY_BACKOFF_FIRST": "600", "RETRY_BACKOFF_MOST": "600"}) as made:
+    settled = {"RETRY_BACKOFF_FIRST": "600", "RETRY_BACKOFF_MOST": "600", "LEDGER_SWEEP_AFTER": "600"}
+    with make_installation(settled) as made:
         port = free_port(made.metrics_ports.values())
         command = (*CELERY, "flower", f"--address={HOST}", f"--port={port}")
         settings = {**made.settings, "FLOWER_UNAUTHENTICATED_API": "true"}

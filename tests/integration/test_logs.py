@@ -90,7 +90,7 @@ def test_every_line_is_json_and_names_no_learner_through_a_load_and_outages(
                 **cassandra.settings,
                 "CELERY_BROKER_URL": redis.url,
                 "KAFKA_BROKER_SERVERS": kafka.bootstrap,
-                "KAFKA_TIMEOUT": "3",
+                "KAFKA_TIMEOUT": "10",
             }
         ) as installation,
     ):

@@ -130,16 +130,20 @@ def test_a_course_that_is_not_retired_is_given_up_after_its_tries(
     }
 
 
-def test_leaf_nodes_that_come_back_in_time_are_used(installation: Installation, search: SearchService) -> None:
-    learner = _prepare(installation)
-    search.statuses[learner.course] = "Live"
+def test_leaf_nodes_that_come_back_in_time_are_used(make_installation: MakeInstallation, search: SearchService) -> None:
+    # tries enough for however long it takes until they come back
+    settings = {**SETTINGS, "RETRY_ATTEMPTS": "60", "SERVICE_SEARCH_BASEPATH": search.base_path}
+    with make_installation(settings) as installation:
+        installation.start()
+        learner = _prepare(installation)
+        search.statuses[learner.course] = "Live"
 
-    installation.send(learner)
-    wait_until("the first look at the course", lambda: search.asked_about(learner.course))
-    installation.relations.fill(course_of_units(learner.course, {"unit": {"a", "b"}}))
-    installation.wait_settled()
+        installation.send(learner)
+        wait_until("the first look at the course", lambda: search.asked_about(learner.course), 120)
+        installation.relations.fill(course_of_units(learner.course, {"unit": {"a", "b"}}))
+        installation.wait_settled()
 
-    _check_completed(installation, learner)
+        _check_completed(installation, learner)
 
 
 def _wait_for_waits(installation: Installation) -> None:

@@ -159,8 +159,8 @@ def test_a_course_without_sets_is_asked_for_once_and_completed_when_they_come(
 def test_healing_that_can_t_be_asked_for_fails_no_request(make_installation: MakeInstallation) -> None:
     settings = {
         **QUICK,
-        "RETRY_ATTEMPTS": "30",
-        "KAFKA_TIMEOUT": "2",
+        "RETRY_ATTEMPTS": "60",
+        "KAFKA_TIMEOUT": "10",
         "RELATIONS_HEALING_ENABLED": "true",
         "RELATIONS_HEALING_TOPIC": "no.such.topic.at.all",
     }

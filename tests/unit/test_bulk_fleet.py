@@ -4,6 +4,7 @@ import os
 import struct
 import time
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 
@@ -20,8 +21,9 @@ from reconciliation.settings import load_settings
 def stop_in_a_message(connection: Connection, _assignment: Assignment) -> None:
     """Promise a thousand bytes and send ten: what a reader does that is frozen while it sends."""
     connection.recv()
-    connection.send(Told("up"))
-    os.write(connection.fileno(), struct.pack("!i", 1000) + b"0123456789")
+    up = bytes(ForkingPickler.dumps(Told("up")))
+    # in one go, as `Connection.send` frames each: nobody is between the two for long
+    os.write(connection.fileno(), struct.pack("!i", len(up)) + up + struct.pack("!i", 1000) + b"0123456789")
     time.sleep(600)
 
 

@@ -13,7 +13,7 @@ from tests.faults.conftest import MakeSite
 from tests.faults.load import Load
 from tests.faults.poisonous import innocents_and
 from tests.faults.servers import away, keep, wait_flowing
-from tests.faults.site import UP_LIMIT, Site
+from tests.faults.site import PATIENT, UP_LIMIT, Site
 from tests.faults.test_health import NOT_TURNING, wait_for
 from tests.faults.test_servers import BACKLOG, LIMIT, Fault, flow_through, hanging, killed
 from tests.support.installation import new_learner
@@ -112,7 +112,7 @@ def test_a_rabbitmq_that_is_away_makes_nobody_dead(make_site: MakeSite, stack: S
 
 
 def test_processes_end_in_time_though_rabbitmq_hangs(make_site: MakeSite, stack: Stack) -> None:
-    site = make_site({"REDIS_TIMEOUT": "2"}, workers=1)
+    site = make_site({**PATIENT, "REDIS_TIMEOUT": "2"}, workers=1)
     learners, _ = innocents_and(site, [], innocents=20)
     site.send(*learners[:10])
     site.start().wait_settled(UP_LIMIT)

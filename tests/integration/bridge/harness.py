@@ -53,7 +53,7 @@ class BridgeStand:
             "ENV": environment,
             "KAFKA_BROKER_SERVERS": ports.bootstrap,
             "CELERY_BROKER_URL": ports.redis_url(0),
-            "REDIS_TIMEOUT": "1",
+            "REDIS_TIMEOUT": "20",
             "LEDGER_SWEEP_AFTER": "600",
             "METRICS_BRIDGE_PORT": "0",
             **settings,

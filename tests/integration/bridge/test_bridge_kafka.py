@@ -78,7 +78,7 @@ def test_a_consumer_that_is_silent_for_long_is_replaced(stand: BridgeStand) -> N
         stand.wait_committed()
         proxy.cut()
         sent += stand.send(*learners(20))
-        wait_until("the connection is made anew", lambda: "made anew" in bridge.output(), 60)
+        wait_until("the connection is made anew", lambda: "made anew" in bridge.output(), 120)
         proxy.is_cut = False
         stand.wait_committed(60)
         assert open_ids(stand, sent)

@@ -113,7 +113,7 @@ def test_killed_three_times_it_heals_exactly_what_is_stuck(
         wait_until("the run is there", lambda: bool(store.list()), LIMIT)
         run_id = store.list()[0].run.run_id
         for number in range(KILLS):
-            wait_for_more(run, store, run_id, random.randint(10, len(wrong) // 5))
+            wait_for_more(run, store, run_id, random.randint(10, max(10, len(wrong) // 10)))
             killed(run)
             assert store.counts(run_id).settled < len(wrong)
             run = started(installation, tmp_path / f"resumed-{number}.log", "--resume", run_id)

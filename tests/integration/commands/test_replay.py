@@ -211,7 +211,7 @@ def test_a_limit_sends_those_that_failed_first(idle: Installation, requests: Top
             fail(
                 idle,
                 record(idle, n, encoded(sync_event(it)), key=it.user.encode()),
-                FinalFailure("REQUEST_FAILED", "why", 6, now_ms() - n * 60_000),
+                FinalFailure("REQUEST_FAILED", "why", 6, now_ms() - n * 600_000),
             )
             for n, it in enumerate(learners)
         ],
@@ -219,7 +219,7 @@ def test_a_limit_sends_those_that_failed_first(idle: Installation, requests: Top
     out = idle.operate("replay", "--all", "--limit", "2", "--yes")
     assert "4 left out: beyond --limit" in out
     assert {it.key for it in requests.records()} == {it.user.encode() for it in learners[4:]}
-    idle.operate("replay", "--since", "90s", "--yes")
+    idle.operate("replay", "--since", "15m", "--yes")
     assert {it.key for it in requests.records()} == {it.user.encode() for it in (*learners[:2], *learners[4:])}
 
 
@@ -274,8 +274,8 @@ def test_a_kafka_that_goes_away_meanwhile_ends_it_with_the_count(idle: Installat
     given_up(idle, [new_learner() for _ in range(400)])
     with KafkaProxy(idle.ports.kafka) as proxy:
         command = subprocess.Popen(
-            [COMMAND, "replay", "--all", "--yes", "--rate", "40"],
-            env={**idle.settings, "KAFKA_BROKER_SERVERS": proxy.bootstrap, "KAFKA_TIMEOUT": "3"},
+            [COMMAND, "replay", "--all", "--yes", "--rate", "10"],
+            env={**idle.settings, "KAFKA_BROKER_SERVERS": proxy.bootstrap, "KAFKA_TIMEOUT": "10"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -284,9 +284,9 @@ def test_a_kafka_that_goes_away_meanwhile_ends_it_with_the_count(idle: Installat
         proxy.is_cut = True
         proxy.cut()
         began = time.monotonic()
-        out, err = command.communicate(timeout=60)
+        out, err = command.communicate(timeout=120)
     assert command.returncode == 3, (out, err)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert err.count("\n") == 1, err
     assert err.startswith("error: Kafka ")
     told = re.search(r"; (\d+) of 400 were sent and confirmed(?:, (\d+) more may have been)?; the same call may", err)
