@@ -42,7 +42,8 @@ class Drive:
         certificates: where what needs only its certificate event goes; None where none are looked for.
         selection: what the run is for.
         is_stopped: says whether an operator wants it to end.
-        observe: is told of each slice before anything of it is done, and again where its checkpoint was not reached.
+        report: is told of each slice before anything of it is done, and again where its checkpoint was not reached.
+        observe: is told of each slice once it is dealt with.
         insist: takes a step again while the ledger is away.
 
     """
@@ -54,6 +55,7 @@ class Drive:
         certificates: Certificates | None,
         selection: Selection,
         is_stopped: Callable[[], bool],
+        report: Callable[[Slice], object],
         observe: Callable[[Slice], object],
         insist: Insisting = once,
     ) -> None:
@@ -62,6 +64,7 @@ class Drive:
         self._certificates = certificates
         self._selection = selection
         self._is_stopped = is_stopped
+        self._report = report
         self._observe = observe
         self._insist = insist
         # since the run was begun, whoever drove it
@@ -83,8 +86,10 @@ class Drive:
         return not self._is_stopped() and self._submission.wait_for_end()
 
     def _deal_with(self, part: Slice) -> bool:
+        # after a long standstill the run, and its report, may be another process's
+        self._driven.keep()
         # what was healed is not found again: a report that can't be written has to end the run before that
-        self._observe(part)
+        self._report(part)
         stuck = [it.enrolment for it in part.found if it.reasons != (Reason.NO_CERTIFICATE,)]
         if not self._submission.submit(stuck):
             return False
@@ -95,6 +100,7 @@ class Drive:
         counted = self.tally.plus(part)
         self._insist(partial(self._driven.save, checkpoint=part.tokens.until, **counted.as_kept))
         self.tally = counted
+        self._observe(part)
         if self._certificates is not None:
             self._insist(self._certificates.memory.forget)
         return True

@@ -15,6 +15,9 @@ from ledger.ledger import Ledger
 from reconciliation.errors import SettingsError
 from reconciliation.settings import Settings
 
+#: How much longer than Kafka's word on an event the lease of a run's driver is, in seconds.
+_BESIDE_KAFKA = 30.0
+
 _DRIVER = re.compile(r"process (?P<process>\d+) on (?P<host>.+)")
 
 
@@ -34,8 +37,10 @@ def refuse_in_shadow_mode(settings: Settings) -> None:
 
 
 @contextmanager
-def open_means(settings: Settings, lease: float = LEASE) -> Iterator[Means]:
+def open_means(settings: Settings, lease: float | None = None) -> Iterator[Means]:
     """Give what a run works with; nothing is asked of a server yet. `lease` is that of its driver, in seconds.
+
+    Unless it is given, it is long enough for what a driver can't interrupt: Kafka's word on an event.
 
     Raises SettingsError in shadow mode, in which nothing is repaired, and SystemExit where Celery's settings can't be
     read.
@@ -44,7 +49,7 @@ def open_means(settings: Settings, lease: float = LEASE) -> Iterator[Means]:
     config = ledger_config(settings)
     means = Means(
         ledger=Ledger(config),
-        runs=RunStore(LedgerConnection(config), lease, is_gone),
+        runs=RunStore(LedgerConnection(config), lease or max(LEASE, settings.kafka_timeout + _BESIDE_KAFKA), is_gone),
         sender=Dispatcher(make_app(), settings.group_size, BulkLane(settings.bulk_queue, settings.bulk_group_size)),
     )
     try:

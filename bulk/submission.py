@@ -111,7 +111,10 @@ class Submission:
         return True
 
     def portion(self, most: int) -> int:
-        """Wait until some of `most` are within the rate; gives how many, 0 where an operator wants an end before."""
+        """Wait until some of `most` are within the rate; gives how many, 0 where an operator wants an end before.
+
+        Raises RunRefused where another process drives the run.
+        """
         while not self._interruption.is_asked:
             # a low rate makes a wait longer than the lease
             self._driven.keep()

@@ -82,7 +82,7 @@ def carry_out(call: Call, order: Order, *, yes: bool) -> None:
             return
     # what was looked through before has its report already
     with (
-        ReportFile.none_or_at(None if before else call.report) as report,
+        ReportFile(None if before else call.report) as report,
         Interruption() as interruption,
         open_means(call.settings) as means,
     ):
@@ -101,7 +101,7 @@ def go_on(call: Call, run_id: str, most_given_up: int | None = None) -> None:
     `most_given_up` takes the place of what the run was begun with, for this time.
     """
     with (
-        ReportFile.none_or_at(call.report, goes_on=True) as report,
+        ReportFile(call.report, goes_on=True) as report,
         Interruption() as interruption,
         open_means(call.settings) as means,
     ):
@@ -186,7 +186,7 @@ def _look(call: Call, order: Order, title: str, path: Path | None) -> tuple[Tall
     """Look through everything once, and count; says whether it came to its end."""
     interruption = Interruption()
     with (
-        ReportFile.none_or_at(path) as report,
+        ReportFile(path) as report,
         _scan_told(),
         BulkProgress(title, call.total) as shown,
         call.looking(order, shown, Asked(interruption)) as looking,

@@ -1,8 +1,9 @@
 """The file that a bulk command's report is written to, whole line by whole line."""
 
 import os
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+import stat
+from contextlib import suppress
+from io import FileIO, StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,37 +11,37 @@ from typing import Self
 import click
 
 from bulk.model import Slice
-from bulk.report import Report, report_form
+from bulk.report import Report, ReportForm, report_form
 from commands.endings import NotDone
 
-_CHUNK = 65_536
 
-
-@dataclass(slots=True)
 class ReportFile:
-    """A report that is written while slices come; without a path it takes them and writes nothing."""
+    """A report that is written while slices come; without a path it takes them and writes nothing.
 
-    path: Path | None
-    _opened: ExitStack
-    _report: Report | None = None
-    _whole: int = 0
+    Args:
+        path: where it is written; its name says in which form.
+        goes_on: whether to add to a report that is there.
 
-    @classmethod
-    def none_or_at(cls, path: Path | None, *, goes_on: bool = False) -> "ReportFile":
-        """Open the report; `goes_on` adds to one that is there. Raises click's error where it can't be written."""
-        made = cls(path, ExitStack())
+    Raises click's error where it can't be written.
+
+    """
+
+    def __init__(self, path: Path | None, *, goes_on: bool = False) -> None:
+        self._path = path
+        self._text = StringIO(newline="")
+        self._report: Report | None = None
+        self._file: FileIO | None = None
         if path is None:
-            return made
+            return
         try:
-            if goes_on:
-                _drop_half_line(path)
-            is_new = not (goes_on and path.exists() and path.stat().st_size)
-            stream = made._opened.enter_context(path.open("w" if is_new else "a", encoding="utf-8", newline=""))
-            made._whole = path.stat().st_size
+            # without a buffer: what is not written now is not written later, and others may write to its end too
+            self._file = FileIO(path, "a+")
+            if not goes_on:
+                _cut(self._file, 0)
+                self._begin(path, is_new=True)
         except OSError as error:
+            self.close()
             raise click.BadParameter(f"{error.strerror}: {path}", param_hint="--report") from error
-        made._report = Report(stream, report_form(path.name), is_new=is_new)
-        return made
 
     def __enter__(self) -> Self:
         return self
@@ -48,43 +49,72 @@ class ReportFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._opened.close()
-        except OSError as failed:
-            if error is None:
-                raise self._unwritten(failed) from failed
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; everything that was added is in it."""
+        if self._file is not None:
+            self._file.close()
 
     def add(self, part: Slice) -> None:
         """Write a slice down. Raises NotDone where that can't be, with whole lines of other slices in the file."""
-        if self._report is None or self.path is None:
+        if self._path is None or self._file is None:
             return
         try:
+            if self._report is None:
+                # not before the run is ours: whoever drives it may be in the middle of a line
+                end = _end_of_lines(self._file, report_form(self._path.name))
+                _cut(self._file, end)
+                self._begin(self._path, is_new=end == 0)
+            assert self._report is not None  # noqa: S101 - for the type checker: it has just begun
             self._report.add((*part.found, *part.unjudged))
-            self._whole = self.path.stat().st_size
+            self._write()
         except OSError as error:
-            # closing writes what it still has, as far as there is room again: so the file is cut after that
+            raise NotDone(f"the report can't be written: {self._path}: {error.strerror}") from error
+
+    def _begin(self, path: Path, *, is_new: bool) -> None:
+        self._report = Report(self._text, report_form(path.name), is_new=is_new)
+        self._write()
+
+    def _write(self) -> None:
+        """Write what was put into the text, all or nothing of it."""
+        assert self._file is not None  # noqa: S101 - for the type checker: there is no report without a file
+        left = self._text.getvalue().encode()
+        self._text.seek(0)
+        self._text.truncate()
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
             with suppress(OSError):
-                self._opened.close()
-            with suppress(OSError):
-                os.truncate(self.path, self._whole)
-            raise self._unwritten(error) from error
-
-    def _unwritten(self, error: OSError) -> NotDone:
-        return NotDone(f"the report can't be written: {self.path}: {error.strerror}")
+                _cut(self._file, before)
+            raise
 
 
-def _drop_half_line(path: Path) -> None:
-    """Cut off a last line without its end, as a process leaves it that is killed while it writes."""
-    if not path.is_file():
-        return
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            begin = max(0, end - _CHUNK)
-            file.seek(begin)
-            newline = file.read(end - begin).rfind(b"\n")
-            if newline >= 0:
-                file.truncate(begin + newline + 1)
-                return
-            end = begin
-        file.truncate(0)
+def _is_regular(file: FileIO) -> bool:
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
+def _cut(file: FileIO, size: int) -> None:
+    # a pipe has no size
+    if _is_regular(file):
+        file.truncate(size)
+
+
+def _end_of_lines(file: FileIO, form: ReportForm) -> int:
+    """Say where the last whole line ends: a process that is killed while it writes leaves half of one behind it."""
+    if not _is_regular(file):
+        return 0
+    end = at = 0
+    is_quoted = False
+    file.seek(0)
+    with os.fdopen(file.fileno(), "rb", closefd=False) as lines:
+        for line in lines:
+            at += len(line)
+            if form is ReportForm.CSV:
+                # an id may hold a line's end, within quotes
+                is_quoted ^= line.count(b'"') % 2 == 1
+            if line.endswith(b"\n") and not is_quoted:
+                end = at
+    return end

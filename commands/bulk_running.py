@@ -12,7 +12,6 @@ from bridge.dispatch import BrokerUnavailable
 from bulk.certificate_sending import CertificateSender
 from bulk.driving import Certificates, Drive
 from bulk.means import Means, this_process
-from bulk.model import Slice
 from bulk.order import Order, encode_order
 from bulk.runs import DrivenRun, Run, RunCounts, RunRefused, RunState, life_of, new_run_id
 from bulk.sent_memory import SentMemory
@@ -101,7 +100,8 @@ class Running:
                 certificates,
                 self._order.selection,
                 lambda: self._interruption.is_asked,
-                self._see,
+                self._report.add,
+                self._shown.slice_done,
                 submission.insist,
             )
             submission.insist(driven.go_on)
@@ -110,10 +110,6 @@ class Running:
             state = RunState.FINISHED if is_through else RunState.INTERRUPTED
             submission.insist(partial(driven.end, state, _now_ms(), "" if is_through else "interrupted"))
             return Done(driven.run.run_id, state, counts, drive.tally, driven.run.reason)
-
-    def _see(self, part: Slice) -> None:
-        self._shown.slice_done(part)
-        self._report.add(part)
 
     def _submission(self, driven: DrivenRun) -> Submission:
         return Submission(

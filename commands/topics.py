@@ -20,6 +20,8 @@ QUESTION_SECONDS = 10.0
 
 _BATCH = 1000
 _POLL_SECONDS = 0.5
+#: How many partitions an error names.
+_MOST_NAMED = 5
 _UNKNOWN = (
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - its public name has the _
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
@@ -264,5 +266,6 @@ def _is_wanted(message: Message, span: Span, ahead: dict[int, int], containing: 
 
 
 def _partitions(numbers: Collection[int]) -> str:
-    named = ", ".join(map(str, sorted(numbers)))
-    return f"partition {named}" if len(numbers) == 1 else f"the partitions {named}"
+    named = ", ".join(map(str, sorted(numbers)[:_MOST_NAMED]))
+    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
+    return f"partition {named}" if len(numbers) == 1 else f"the partitions {named}{more}"

@@ -82,6 +82,6 @@ def open_scan(told: list[str]) -> OpenScan:
 
     def make(where: Filled, settings: dict[str, str] | None = None, **options: object) -> Scan:
         environment = {**where.settings, **(settings or {})}
-        return Scan(load_settings(environment), ScanOptions(**options), told.append)  # type: ignore[arg-type] - by name
+        return Scan(load_settings(environment), ScanOptions(**options), told.append)
 
     return make

@@ -1,9 +1,9 @@
 """Scans while processes are killed, servers are away and rows move: they stay exact, and no wait is endless."""
 
+import itertools
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -89,32 +89,38 @@ def test_cassandra_that_is_away_for_some_seconds_is_waited_for(
 ) -> None:
     cassandra = stack.server("cassandra")
     slices: list[Slice] = []
-    with open_scan(filled, {"LMS_CASSANDRA_TIMEOUT": "2"}, slice_size=7) as scan:
-        for looked in scan.slices(STUCK, None, NEVER):
-            slices.append(looked)
-            if len(slices) == 3:
-                cassandra.stop()
-                # not by what was told: that comes only where somebody listens
-                threading.Timer(6.0, cassandra.resume).start()
+    with (
+        open_scan(filled, {"LMS_CASSANDRA_TIMEOUT": "2"}, slice_size=7) as scan,
+        closing(scan.slices(STUCK, None, NEVER)) as looked,
+    ):
+        slices += itertools.islice(looked, 3)
+        cassandra.stop()
+        with once_told("waiting for Cassandra: ", told, cassandra.resume):
+            slices += looked
     assert_whole(slices)
     assert found_of(slices) == filled.expected
     # a page, or the look at the enrolments of one: whichever was in hand (the next tests tell them apart)
     assert any(text.startswith("waiting for Cassandra: ") for text in told), told
 
 
-def once_told(text: str, told: list[str], mend: Callable[[], object]) -> threading.Thread:
-    """Have a server come back two seconds after somebody said that it is waited for."""
+@contextmanager
+def once_told(text: str, told: list[str], mend: Callable[[], object]) -> Iterator[None]:
+    """Have a server come back two seconds after somebody said that it is waited for, and with the block in any case."""
+    end = threading.Event()
 
     def run() -> None:
-        try:
-            wait_until(f"told: {text}", lambda: any(text in it for it in list(told)), 120)
-            time.sleep(2)
-        finally:
-            mend()
+        while not any(text in it for it in list(told)) and not end.wait(0.1):
+            pass
+        end.wait(2)
+        mend()
 
     thread = threading.Thread(target=run)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("is_back", [True, False], ids=["for some seconds", "for good"])
@@ -125,9 +131,8 @@ def test_a_search_service_that_is_away_is_waited_for_and_nobody_is_passed_over(
     try:
         with open_scan(filled, patience=300.0 if is_back else 2.0) as scan:
             if is_back:
-                returning = once_told("waiting for search service", told, lambda: setattr(searched, "broken", False))
-                slices = list(scan.slices(STUCK, None, NEVER))
-                returning.join()
+                with once_told("waiting for search service", told, lambda: setattr(searched, "broken", False)):
+                    slices = list(scan.slices(STUCK, None, NEVER))
                 assert_whole(slices)
                 assert found_of(slices) == filled.expected
                 assert any("waiting for search service" in text for text in told), told

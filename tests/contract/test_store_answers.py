@@ -36,7 +36,8 @@ def another(key: EnrolmentKey, number: int) -> EnrolmentKey:
 def test_an_answer_that_does_not_come_is_missed_by_its_learner_alone(
     connect: Callable[..., EnrolmentStore], proxy: CassandraProxy, key: EnrolmentKey
 ) -> None:
-    store = connect(port=proxy.port, timeout=20.0)
+    store = connect(port=proxy.port)
+    hurry(store, 8.0)
     group = [another(key, number) for number in range(50)]
 
     with proxy.fault(Treatment.HOLD_ANSWER, reads_of(group[7])) as fault:

@@ -39,7 +39,8 @@ def test_a_request_s_own_process_that_ends_while_it_announces_is_not_the_last(ma
         stage.far.start()
         certificates.wait(1, LIMIT)
         assert stage.row(learner)["status"] == 2
-        stage.own_process().kill()
+        for own in stage.own_processes():
+            own.kill()
         certificates.forget()
         audits.forget()
         stage.wait_settled()

@@ -192,7 +192,7 @@ def test_requests_that_celery_would_never_acknowledge_cost_a_worker_no_thread(
 @pytest.mark.timeout(600)
 def test_poison_of_every_kind_together_hurts_nobody_else(make_site: MakeSite) -> None:
     # an innocent's own process is slow to connect where others start beside it
-    site = make_site({**SETTINGS, "ATTEMPT_LIMIT": "15"})
+    site = make_site({**SETTINGS, "ATTEMPT_LIMIT": "10"})
     innocent, poisonous = innocents_and(site, ["kills", "kills", "raises", "hangs", "raises"])
     site.start()
     for number, learner in enumerate(poisonous):

@@ -12,7 +12,7 @@ def goings_back(site: Site) -> int:
     return site.bridge.output().count("going back to where an operator wants it")
 
 
-def test_everything_since_then_is_read_again_once_and_announced_by_nobody_twice(make_site: MakeSite) -> None:
+def test_everything_since_then_is_read_again_and_nobody_is_announced_twice(make_site: MakeSite) -> None:
     site = make_site(PATIENT, workers=1)
     learners, _ = innocents_and(site, [], innocents=40)
     site.start()

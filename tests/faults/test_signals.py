@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.conftest import MakeSite
 from tests.faults.stage import LIMIT, SETTINGS, Stage
-from tests.support.cassandra_proxy import aggregate_write
+from tests.support.cassandra_proxy import Request, aggregate_write
 from tests.support.processes import CELERY, WORKER
 from tests.support.relay import Fault, Treatment
 from tests.support.tables import Learner
@@ -26,7 +26,7 @@ def stage(make_site: MakeSite) -> Iterator[Stage]:
         yield made
 
 
-def busy(stage: Stage) -> tuple[Learner, Fault]:
+def busy(stage: Stage) -> tuple[Learner, Fault[Request]]:
     """Have the far worker in the middle of an attempt, which Cassandra does not answer until the fault ends."""
     learner = stage.add_learner()
     aggregates = stage.cassandra.fault(Treatment.HOLD_REQUEST, aggregate_write)
@@ -65,7 +65,7 @@ def test_sigquit_ends_a_worker_at_once(stage: Stage) -> None:
     check_goes_on(stage, learner, aggregates)
 
 
-def check_goes_on(stage: Stage, learner: Learner, aggregates: Fault) -> None:
+def check_goes_on(stage: Stage, learner: Learner, aggregates: Fault[Request]) -> None:
     """Insist that what the far worker left is done once it runs again."""
     aggregates.forget()
     stage.far.start()

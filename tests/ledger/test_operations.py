@@ -1,6 +1,7 @@
 """What operators see of a ledger on a real Redis, and how a learner is forgotten."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -30,10 +31,10 @@ def forget(operations: Operations, user_id: str) -> int:
     return sum(operations.forget(dict.fromkeys([*((it.entry_id, it.enrolment) for it in entries), *named])))
 
 
-def left(ledger: Ledger) -> dict[str, object]:
+def left(ledger: Ledger) -> dict[str, Any]:
     """Give everything that the ledger holds, by key."""
-    client = ledger._redis
-    found: dict[str, object] = {}
+    client: Any = ledger._redis
+    found: dict[str, Any] = {}
     for key in client.scan_iter(f"{ledger._prefix}*", count=1000):
         kind = client.type(key)
         read = {b"hash": client.hgetall, b"zset": lambda it: client.zrange(it, 0, -1), b"string": client.get}
@@ -47,7 +48,8 @@ def left(ledger: Ledger) -> dict[str, object]:
 
 def names_in(ledger: Ledger) -> bytes:
     """Give every key and everything in it, one after the other."""
-    client, parts = ledger._redis, []
+    client: Any = ledger._redis
+    parts: list[bytes] = []
     for key in client.scan_iter(f"{ledger._prefix}*", count=1000):
         content = left(ledger)[key.decode().removeprefix(ledger._prefix)]
         flat = [content] if isinstance(content, bytes) else list(content)

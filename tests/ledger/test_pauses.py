@@ -1,6 +1,7 @@
 """Pauses on a real Redis: what is kept back spends nothing, and all of it goes on by itself."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -17,8 +18,9 @@ OTHER = EnrolmentKey("carol", "other", "other-batch")
 
 
 def fields(ledger: Ledger, offset: int, *names: str) -> list[bytes | None]:
-    client = ledger._redis
-    return client.hmget(f"{ledger._prefix}entry:entry-{offset}", *names)
+    client: Any = ledger._redis
+    found: list[bytes | None] = client.hmget(f"{ledger._prefix}entry:entry-{offset}", *names)
+    return found
 
 
 def wait_messages(ledger: Ledger) -> list[Ticket]:

@@ -54,7 +54,7 @@ def test_events_get_through(secured: Secured, way: str) -> None:
 def test_a_wrong_password_is_what_an_event_fails_with(secured: Secured, way: str) -> None:
     options = connection_options(load_settings(settings_of(secured, way) | {"KAFKA_SASL_PASSWORD": "hunter3-wrong"}))
     # within it the refusal has to be heard, on a busy machine too
-    with closing(EventPublisher(options, 15.0)) as publisher:
+    with closing(EventPublisher(options, 8.0)) as publisher:
         (result,) = publisher.publish([OutgoingEvent(TOPIC, b"k", b"1")])
         assert isinstance(result, PublishFailed)
         assert "KAFKA_SASL_PASSWORD" in str(result)

@@ -66,7 +66,7 @@ def sentinel(secured: Secured, folder: Path, master: int | None = None) -> Itera
 def _knows_master(port: int) -> bool:
     try:
         with redis.Redis(host=HOST, port=port, password=OWN_SECRET, socket_timeout=5) as client:
-            return client.sentinel_master("main")["flags"] == "master"
+            return bool(client.sentinel_master("main")["flags"] == "master")
     except redis.ConnectionError:
         return False
 

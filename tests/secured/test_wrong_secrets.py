@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own list of names leaves some out
     AdminClient,
     ScramCredentialInfo,
     ScramMechanism,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ _LONGEST_PAUSE = 0.25
 _TENTH = 0.1
 
 
-def wait_until(what: str, look: Callable[[], T], limit: float = USUAL_LIMIT) -> T:
+def wait_until(what: str, look: Callable[[], T | Literal[False] | None], limit: float = USUAL_LIMIT) -> T:
     """Call `look` until it gives something true, and return that.
 
     `look` may raise to end the waiting at once. Raises AssertionError after `limit` seconds, with what was last seen.

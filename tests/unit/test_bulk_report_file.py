@@ -1,10 +1,12 @@
 """A bulk report's file holds whole lines, however the disk or the process gives way."""
 
+import json
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 
 from bulk.model import Found, Reason, Slice, TokenRange
@@ -41,7 +43,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 def test_a_full_disk_ends_it_with_one_line_and_whole_lines_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "stuck.csv"
-    with ReportFile.none_or_at(path) as report:
+    with ReportFile(path) as report:
         report.add(part(0, 20))
         whole = len(BEGINNING + lines(0, 20))
         told = r"^the report can't be written: .*stuck\.csv: File too large$"
@@ -49,45 +51,60 @@ def test_a_full_disk_ends_it_with_one_line_and_whole_lines_in_the_file(tmp_path:
             report.add(part(20, 20))
     assert text(path) == BEGINNING + lines(0, 20)
     # as `bulk --resume` goes on
-    with ReportFile.none_or_at(path, goes_on=True) as report:
+    with ReportFile(path, goes_on=True) as report:
         report.add(part(20, 20))
     assert text(path) == BEGINNING + lines(0, 40)
 
 
-def test_a_disk_that_is_full_from_the_start_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_done(tmp_path: Path) -> None:
     path = tmp_path / "stuck.csv"
     path.symlink_to("/dev/full")
-    with pytest.raises(NotDone, match="No space left on device"), ReportFile.none_or_at(path) as report:
-        report.add(part(0, 1))
+    with pytest.raises(click.BadParameter, match="No space left on device"):
+        ReportFile(path)
 
 
-def test_a_report_that_nothing_was_added_to_tells_of_a_full_disk_too(tmp_path: Path) -> None:
+def test_a_report_that_goes_on_writes_nothing_before_its_run_does(tmp_path: Path) -> None:
     path = tmp_path / "stuck.csv"
-    path.symlink_to("/dev/full")
-    # its first line alone, which is written when it is closed
-    with pytest.raises(NotDone, match="No space left on device"), ReportFile.none_or_at(path):
-        pass
+    # as another process leaves it for a moment that drives the run
+    path.write_bytes((BEGINNING + "user-0,do").encode())
+    with ReportFile(path, goes_on=True):
+        assert text(path) == BEGINNING + "user-0,do"
+    assert text(path) == BEGINNING + "user-0,do"
 
 
-def test_an_error_under_way_is_not_hidden_by_that_of_closing(tmp_path: Path) -> None:
-    path = tmp_path / "stuck.csv"
-    path.symlink_to("/dev/full")
-    with pytest.raises(ValueError, match="another"), ReportFile.none_or_at(path):
-        raise ValueError("another")
-
-
-@pytest.mark.parametrize("half", ["", "user-2,do", "user-2,do_1,batch,selected,\r", "x" * 100_000])
+@pytest.mark.parametrize("half", ["", "user-2,do", "user-2,do_1,batch,selected,\r", '"user\nwith', "x" * 100_000])
 def test_half_a_line_of_a_killed_process_is_taken_off(tmp_path: Path, half: str) -> None:
     path = tmp_path / "stuck.csv"
-    path.write_bytes((BEGINNING + lines(0, 2) + half).encode())
-    with ReportFile.none_or_at(path, goes_on=True) as report:
+    whole = BEGINNING + lines(0, 1) + '"user ""quoted""\r\nand more",do_1,batch,selected,\r\n' + lines(1, 1)
+    path.write_bytes((whole + half).encode())
+    with ReportFile(path, goes_on=True) as report:
         report.add(part(2, 1))
-    assert text(path) == BEGINNING + lines(0, 3)
+    assert text(path) == whole + lines(2, 1)
+
+
+def test_half_a_document_of_a_killed_process_is_taken_off(tmp_path: Path) -> None:
+    path = tmp_path / "stuck.jsonl"
+    with ReportFile(path) as report:
+        report.add(part(0, 2))
+    whole = text(path)
+    path.write_bytes((whole + '{"user": "a \\"').encode())
+    with ReportFile(path, goes_on=True) as report:
+        report.add(part(2, 1))
+    added = text(path).removeprefix(whole)
+    assert json.loads(added)["user"] == "user-2"
 
 
 def test_half_of_the_first_line_leaves_a_report_that_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "stuck.csv"
     path.write_bytes(BEGINNING[:9].encode())
-    with ReportFile.none_or_at(path, goes_on=True) as report:
+    with ReportFile(path, goes_on=True) as report:
+        report.add(part(0, 1))
+    assert text(path) == BEGINNING + lines(0, 1)
+
+
+def test_a_new_report_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "stuck.csv"
+    path.write_text("what was there")
+    with ReportFile(path) as report:
         report.add(part(0, 1))
     assert text(path) == BEGINNING + lines(0, 1)

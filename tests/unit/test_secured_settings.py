@@ -234,8 +234,9 @@ def _both(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _connparams(connection: Connection) -> dict[str, Any]:
     # a channel connects when it is made as usual
-    channel = object.__new__(connection.transport.Channel)
-    channel.connection = connection.transport
+    transport: Any = connection.transport
+    channel = object.__new__(transport.Channel)
+    channel.connection = transport
     found: dict[str, Any] = channel._connparams()
     return found
 

@@ -40,7 +40,7 @@ def channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield client or HungClient()
 
     with Connection("memory://") as connection:
-        opened = connection.channel()
+        opened: Any = connection.channel()
         monkeypatch.setattr(opened, "conn_or_acquire", acquire, raising=False)
         for name in ("unacked_key", "unacked_index_key"):
             monkeypatch.setattr(opened, name, name, raising=False)

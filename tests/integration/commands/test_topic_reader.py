@@ -223,12 +223,12 @@ def test_a_partition_that_gives_nothing_is_told_though_others_grow(topic: Topic,
     send(1, 10)
     reader = KafkaReader(load_settings({"KAFKA_BROKER_SERVERS": ports.bootstrap, "KAFKA_TIMEOUT": "10"}))
     span = reader.span(topic)
-    rounds = 0
+    rounds, began = 0, time.monotonic()
 
     def grow(_passed: int) -> None:
         nonlocal rounds
         rounds += 1
-        assert rounds < 1_000, "it goes on for ever"
+        assert time.monotonic() < began + 120, "it goes on for ever"
         send(1, 1)
 
     try:
