@@ -15,8 +15,10 @@ from bulk.model import Slice, TokenRange
 from bulk.reader_process import Answer, Assignment, Broken, Done, Look, Order, Spill, Told, read_ranges
 from reconciliation.errors import ScanFailed, SettingsError
 
-#: How many slices wait for those before them at most; beyond that only the process that is next is listened to.
+#: How many slices wait for those before them at most, and how many enrolments that were found are in them; beyond that
+#: only the process that is next is listened to.
 MOST_WAITING = 16
+MOST_FOUND_WAITING = 1_000
 #: How many ranges a process may be ahead of the one that is next.
 _AHEAD = 4
 _MOST_LOSSES = 5
@@ -133,7 +135,8 @@ class Fleet:
             reader.connection.send(reader.order)
 
     def _listen(self, places: Sequence[_Place], first: int) -> None:
-        is_full = sum(len(place.slices) for place in places[first : first + _AHEAD * self._count]) >= MOST_WAITING
+        waiting = [it for place in places[first : first + _AHEAD * self._count] for it in place.slices]
+        is_full = len(waiting) >= MOST_WAITING or sum(len(it.found) for it in waiting) >= MOST_FOUND_WAITING
         heeded = [it for it in self._readers if it.order is not None and (it.place == first or not is_full)]
         ready = wait([it.connection for it in heeded], _LOOK_SECONDS)
         for reader in heeded:

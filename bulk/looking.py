@@ -22,18 +22,32 @@ from reconciliation.progress import Rules
 # What is judged together: the sets of its courses come in one go.
 _GROUP = 500
 _CONTENTS_A_GROUP = 20_000
+#: A slice ends early where its candidates have so many contents: each is told with all of them, before and after, which
+#: takes some hundred bytes a content here, and in the process that waits for the slice.
+_CONTENTS_A_SLICE = 20_000
+#: What an enrolment is taken to have whose contents were not read.
+_CONTENTS_UNREAD = 100
 
 _Scanned = tuple[Enrolled, Contents | None]
 
 
 @dataclass(slots=True)
 class _Sliced:
-    """What the slice under way has so far; `candidates` are read afresh before they are given out."""
+    """What the slice under way has so far; `candidates` are read afresh before they are given out.
+
+    `contents` is how many those have together.
+    """
 
     after: int
     looked_at: int = 0
+    contents: int = 0
     found: list[Found] = field(default_factory=list)
     candidates: list[EnrolmentKey] = field(default_factory=list)
+
+    def take(self, scanned: Sequence[_Scanned]) -> None:
+        """Take these for candidates."""
+        self.candidates += [row.enrolment for row, _ in scanned]
+        self.contents += sum(_CONTENTS_UNREAD if contents is None else len(contents) for _, contents in scanned)
 
 
 class Looker:
@@ -76,7 +90,9 @@ class Looker:
         self._now_us = now_us
 
     def slices(self, selection: Selection, tokens: TokenRange, counts_of: CountsOf | None) -> Iterator[Slice]:
-        """Give the range in slices of `slice_size` enrolments, more where one learner has so many; the last ends it.
+        """Give the range in slices of `slice_size` enrolments; the last ends it.
+
+        They are more where one learner has so many, fewer where much was found.
 
         `counts_of` gives what the aggregates hold. Raises ScanFailed.
         """
@@ -84,7 +100,8 @@ class Looker:
         group: list[_Scanned] = []
         contents, last, most = 0, tokens.after, self._pace.portion(_GROUP)
         for token, row, consumed in self._rows(selection, tokens):
-            if token != last and sliced.looked_at + len(group) >= self._options.slice_size:
+            is_full = sliced.looked_at + len(group) >= self._options.slice_size or sliced.contents >= _CONTENTS_A_SLICE
+            if token != last and is_full:
                 self._judge(group, selection, counts_of, sliced)
                 yield self._ended(sliced, last, selection)
                 group, contents, sliced = [], 0, _Sliced(last)
@@ -121,14 +138,14 @@ class Looker:
             return
         if not is_compared(selection) and selection.stuck:
             # few enough to be read one by one
-            sliced.candidates += [row.enrolment for row, _ in chosen]
+            sliced.take(chosen)
             return
         suspects: set[EnrolmentKey] = set()
         if selection.missing_certificates:
             suspects |= self._may_lack_certificate([row for row, _ in chosen])
         if selection.stuck:
             suspects |= self._may_differ(chosen, counts_of)
-        sliced.candidates += [row.enrolment for row, _ in chosen if row.enrolment in suspects]
+        sliced.take([(row, contents) for row, contents in chosen if row.enrolment in suspects])
 
     def _may_lack_certificate(self, rows: Sequence[Enrolled]) -> set[EnrolmentKey]:
         now_ms, age = self._now_us() // 1000, self._options.certificate_older_than_ms

@@ -1,25 +1,31 @@
 """Tables full of cases, in either key layout of user_activity_agg, and scans of them."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from bulk.model import TokenRange
 from bulk.options import ScanOptions
+from bulk.reader_process import Assignment, RangeReader, open_reader
+from bulk.ring import FIRST, LAST
 from bulk.scan import Scan
 from devstack.ports import HOST, Ports
 from devstack.schema import AggregateLayout
 from reconciliation.settings import load_settings
-from tests.bulk.cases import Expected, expected_of, make_cases, tables, write_cases
+from tests.bulk.cases import STUCK, Expected, expected_of, make_cases, tables, write_cases
 from tests.conftest import RUN_SEED, MakeKeyspace
 from tests.oracle import Case
 from tests.support.relations import RelationSets
 from tests.support.search import SearchService
 
 OpenScan = Callable[..., Scan]
+#: All tokens.
+WHOLE = TokenRange(FIRST, LAST)
 _DATABASE = 11
 _CASES = 400
 
@@ -32,6 +38,23 @@ class Filled:
     settings: dict[str, str]
     cases: list[Case]
     expected: Expected
+
+
+@contextmanager
+def reader_of(settings: Mapping[str, str], folder: Path) -> Iterator[RangeReader]:
+    """Open a reader of everything that is stuck, in this very process; aggregates are spilled to `folder`."""
+    assignment = Assignment(
+        settings=load_settings(settings),
+        options=ScanOptions(),
+        selection=STUCK,
+        most_per_second=None,
+        secret=b"s" * 32,
+        folder=folder,
+        parts=64,
+        start_after=None,
+    )
+    with open_reader(assignment, lambda _: None, lambda _: None) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

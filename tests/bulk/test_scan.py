@@ -5,10 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bulk.model import Reason, Selection, Slice
+from bulk.reader_process import Done, Look, Spill
 from bulk.ring import FIRST, LAST
 from bulk.scan import Scan
 from devstack.ports import Ports
@@ -16,7 +18,7 @@ from devstack.schema import AggregateLayout
 from reconciliation.errors import SettingsError
 from reconciliation.model import EnrolmentKey
 from tests.bulk.cases import CONSUMPTION, ENROLMENT, STUCK, Expected, found_of, judged_of, key_of, tables, write
-from tests.bulk.conftest import Filled, OpenScan
+from tests.bulk.conftest import WHOLE, Filled, OpenScan, reader_of
 
 NEVER = threading.Event()
 
@@ -48,6 +50,24 @@ def test_what_is_stuck_is_found_exactly(
         reason.value for reason in Reason if reason not in (Reason.SELECTED, Reason.NO_CERTIFICATE)
     }
     assert where.expected.unjudged
+
+
+def test_slices_with_much_in_them_end_early_and_hold_everything(
+    filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulk.looking._GROUP", 10)
+    monkeypatch.setattr("bulk.looking._CONTENTS_A_SLICE", 30)
+    with reader_of(filled.settings, tmp_path) as reader:
+        (spilled,) = reader.answers(Spill(WHOLE, "counts"))
+        assert isinstance(spilled, Done)
+        *slices, done = reader.answers(Look(WHOLE, spilled.files))
+    assert done == Done()
+    given = [it for it in slices if isinstance(it, Slice)]
+    assert_whole(given)
+    assert found_of(given) == filled.expected
+    # one group more than the bound, and whoever else is of its last learner
+    assert len(given) > 5
+    assert max(len(it.found) + len(it.unjudged) for it in given) < 40
 
 
 def test_without_aggregates_only_these_are_left_out(filled: Filled, open_scan: OpenScan) -> None:

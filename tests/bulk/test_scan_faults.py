@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from bulk.fleet import Fleet
-from bulk.model import Found, Selection, Slice, TokenRange
+from bulk.model import Found, Selection, Slice
 from bulk.options import ScanOptions
-from bulk.reader_process import Assignment, Done, Look, RangeReader, Spill, open_reader
-from bulk.ring import FIRST, LAST
+from bulk.reader_process import Done, Look, Spill
 from bulk.scan import Scan
 from devstack.ports import HOST, Ports
 from devstack.schema import AggregateLayout
@@ -25,14 +24,12 @@ from reconciliation.errors import Interrupted, ScanFailed, SettingsError
 from reconciliation.model import EnrolmentKey
 from reconciliation.settings import load_settings
 from tests.bulk.cases import AGGREGATE, CONSUMPTION, ENROLMENT, STUCK, found_of, key_of, tables, write
-from tests.bulk.conftest import Filled, OpenScan
+from tests.bulk.conftest import WHOLE, Filled, OpenScan, reader_of
 from tests.bulk.test_scan import NEVER, assert_whole
 from tests.conftest import MakeKeyspace
 from tests.support.relations import RelationSets, course_of_units
 from tests.support.search import SearchService
 from tests.support.waiting import wait_until
-
-WHOLE = TokenRange(FIRST, LAST)
 
 
 def test_a_reader_that_is_killed_is_replaced(filled: Filled, open_scan: OpenScan, told: list[str]) -> None:
@@ -216,27 +213,12 @@ def test_a_folder_that_is_not_there_is_named(filled: Filled, open_scan: OpenScan
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """A learner whose rows are as they should be, tables of their own, and a reader in this very process."""
+    """A learner whose rows are as they should be, tables of their own, and a folder for a reader."""
 
     key: EnrolmentKey
     settings: dict[str, str]
     keyspace: str
     folder: Path
-
-    @contextmanager
-    def reader(self) -> Iterator[RangeReader]:
-        assignment = Assignment(
-            settings=load_settings(self.settings),
-            options=ScanOptions(),
-            selection=STUCK,
-            most_per_second=None,
-            secret=b"s" * 32,
-            folder=self.folder,
-            parts=64,
-            start_after=None,
-        )
-        with open_reader(assignment, lambda _: None, lambda _: None) as opened:
-            yield opened
 
 
 @pytest.fixture
@@ -266,7 +248,7 @@ def moving(ports: Ports, make_keyspace: MakeKeyspace, tmp_path: Path) -> Callabl
 def test_what_only_moved_during_the_scan_is_not_found(moving: Callable[[], Moving], ports: Ports) -> None:
     where = moving()
     ids = (where.key.user_id, where.key.course_id, where.key.batch_id)
-    with where.reader() as reader:
+    with reader_of(where.settings, where.folder) as reader:
         (spilled,) = reader.answers(Spill(WHOLE, "counts"))
         assert isinstance(spilled, Done)
         # the learner completes, and everything about it is written, after the aggregates were read
@@ -285,7 +267,7 @@ def test_what_is_stuck_is_told_as_it_is_when_it_is_given_out(moving: Callable[[]
     where = moving()
     with tables(ports, where.keyspace) as connected:
         write(connected, CONSUMPTION, [(where.key.user_id, where.key.course_id, where.key.batch_id, "b", 2)])
-    with where.reader() as reader:
+    with reader_of(where.settings, where.folder) as reader:
         (spilled,) = reader.answers(Spill(WHOLE, "counts"))
         assert isinstance(spilled, Done)
         looked, _ = reader.answers(Look(WHOLE, spilled.files))
