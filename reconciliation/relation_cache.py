@@ -113,7 +113,8 @@ class RelationCache:
     def look(self, wanted: Mapping[str, Collection[str]]) -> FoundSets:
         """Ask for the sets of all courses together, in two round trips, and count nothing.
 
-        Only leaf nodes that are missing cost a further look after `gap_wait`. Raises RelationCacheUnavailable.
+        Only leaf nodes that are missing cost a further look after `gap_wait`, at all that is missing of their courses.
+        Raises RelationCacheUnavailable.
         """
         found = FoundSets()
         self._ask(found, first_names(wanted))
@@ -147,7 +148,11 @@ class RelationCache:
         missing = found.missing(LEAF_NODES)
         if not all(self._absent.remembers(name) for name in missing):
             self._sleep(self._gap_wait)
-            self._ask(found, missing)
+            # whose leaf nodes come back may have been in the gap with all its sets: the leaf nodes alone would require
+            # what is optional, and name no units
+            courses = {name.course_id for name in missing}
+            self._ask(found, [name for name in found.missing() if name.course_id in courses])
+            self._ask(found, [name for name in unit_names(found.units()) if name not in found.asked])
             self._absent.remember(found.missing(LEAF_NODES))
         # A set that is there again is waited for again when it is next missing.
         self._absent.forget(name for name in found.sets if name.relation == LEAF_NODES)

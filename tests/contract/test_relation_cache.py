@@ -130,6 +130,17 @@ def test_leaf_nodes_that_appear_during_the_wait_are_found(
     assert counters.cache_misses._value.get() == 1
 
 
+def test_whatever_of_a_course_appears_during_the_wait_is_found_with_its_leaf_nodes(
+    cache: RelationCache, sets: redis.Redis, clock: Clock
+) -> None:
+    # leaf nodes without their optional nodes would require too much, and without ancestors there would be no units
+    sets.delete(*sets.keys(f"{COURSE}:*") or ["nothing"])
+    clock.meanwhile = lambda: fill(sets)
+
+    assert cache.read({COURSE: ["a", "b"]}) == {COURSE: relations()}
+    assert clock.sleeps == [0.3]
+
+
 def test_the_second_round_trip_asks_again_for_what_the_first_missed(
     cache: RelationCache, sets: redis.Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
