@@ -1,17 +1,23 @@
 """Asks whether Celery's broker is there, apart from Celery's own connections, and soon."""
 
+import threading
+from concurrent.futures import Future
 from contextlib import suppress
 
 import redis
+import structlog
 from kombu import Connection
 from kombu.exceptions import KombuError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from reconciliation.background import started
 from reconciliation.broker_options import broker_options
 from reconciliation.redis_options import open_redis, sentinel_access
 from reconciliation.settings import Settings
 from reconciliation.settings_urls import is_redis_url, is_sentinel_url
+
+log = structlog.get_logger(__name__)
 
 
 class BrokerQuestion:
@@ -19,7 +25,7 @@ class BrokerQuestion:
 
     Args:
         settings: of the broker.
-        limit: how long connecting and the answer may take, each, in seconds.
+        limit: how long whoever asks waits at most, in seconds; each step of connecting may take as long.
 
     """
 
@@ -27,9 +33,41 @@ class BrokerQuestion:
         self._settings = settings
         self._url = settings.celery_broker_url
         self._limit = limit
+        self._lock = threading.Lock()
+        self._asked: Future[bool] | None = None
 
     def __call__(self) -> bool:
-        """Ask."""
+        """Ask; where an earlier question is still under way, its answer is waited for.
+
+        Steps add up: several sentinels are asked in turn, and kombu tries AMQP twice, with a pause
+        (kombu/connection.py, Connection.connect). So they are taken in a thread of their own.
+        """
+        with self._lock:
+            if self._asked is None or self._asked.done():
+                self._asked = self._begun()
+            asked = self._asked
+        try:
+            return asked.result(self._limit)
+        except TimeoutError:
+            return False
+
+    def _begun(self) -> "Future[bool]":
+        answer: Future[bool] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._ask())
+            except Exception as error:  # noqa: BLE001 - raised by whoever waits
+                answer.set_exception(error)
+
+        def tell(why: str) -> None:
+            log.warning("the broker can't be asked whether it is there", reason=why)
+            answer.set_result(False)
+
+        started(ask, "broker-question", tell)
+        return answer
+
+    def _ask(self) -> bool:
         return self._ask_redis() if is_redis_url(self._url) or is_sentinel_url(self._url) else self._ask_amqp()
 
     def _ask_redis(self) -> bool:
