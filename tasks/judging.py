@@ -42,18 +42,19 @@ class Judge:
                 continue
             error = result.error
             text = without_learners(str(error), (claim.request.enrolment.user_id,))
+            is_away = self._is_away(error, away)
             decision = decide(
                 error,
                 attempts=claim.attempts,
                 waits=claim.waits,
-                server_away=self._is_away(error, away),
+                server_away=is_away,
                 rules=self._rules,
                 chance=chance(),
             )
             match decision:
                 case TryAgain(delay, spends):
                     reason = f"{error.code}: {text}"
-                    waits_for = _waits_for(claim, error, spends)
+                    waits_for = _waits_for(claim, error, spends, is_away=is_away)
                     delay_ms = round(delay * 1000)
                     retries.append(RetryLater(claim.entry_id, delay_ms, spends, reason, waits_for, error.code))
                 case GiveUp(attempts):
@@ -73,13 +74,17 @@ class Judge:
         return away[error.server]
 
 
-def _waits_for(claim: Claim, error: ReconciliationError, spends: Spends) -> str:
+def _waits_for(claim: Claim, error: ReconciliationError, spends: Spends, *, is_away: bool) -> str:
     """Name the one course or server that a request waits for while others need not.
 
-    Without Cassandra, Redis or Kafka nobody gets on: what waits for these counts towards the ledger's bound.
+    Without Cassandra, Redis or Kafka nobody gets on: what waits for these counts towards the ledger's bound. A Kafka
+    that answers, and yet does not take an event, keeps back completions alone, or some of them: a topic may lack a
+    right, or a partition its leader.
     """
     if spends is Spends.ATTEMPT:
         return f"course:{claim.request.enrolment.course_id}"
-    if isinstance(error, OutageError) and error.server is Server.SEARCH:
+    if isinstance(error, OutageError) and (
+        error.server is Server.SEARCH or (error.server is Server.KAFKA and not is_away)
+    ):
         return f"server:{error.server}"
     return ""
