@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from bridge.bridge import Bridge, Parts
 from bridge.dispatch import BulkLane, Dispatcher, make_app
@@ -48,6 +48,7 @@ def build(settings: Settings) -> Bridge:
     Raises SettingsError where librdkafka refuses what the settings say of Kafka.
     """
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     metrics = BridgeMetrics(registry)
     ledger = Ledger(ledger_config(settings))
     app = make_app()

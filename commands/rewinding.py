@@ -23,7 +23,7 @@ def rewind(since: datetime, yes: bool, as_json: bool) -> None:
     For when the ledger's Redis was lost with its data and something may be missing that the bridges could not find by
     themselves. Running bridges go back within seconds, others when they start; each partition does it once. What is
     still open is not taken in twice, and a completion that was announced in the last two days (ledger.paid.memory) is
-    not announced again.
+    not announced again, unless the ledger forgot that with its data: then it is, under the same mid.
     """
     settings = read_settings()
     at = since.isoformat(timespec="seconds")

@@ -288,8 +288,7 @@ def test_no_body_is_unpacked(packed: str, monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_codec_is_asked_for_a_control_message_either(
     content_type: str | None, content_encoding: str, packed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # its stubs don't know it
-    registry: Any = serialization.registry  # type: ignore[attr-defined]
+    registry: Any = serialization.registry  # type: ignore[attr-defined]  # its stubs don't know it
     for table in ("_decoders", "type_to_name", "name_to_type"):
         monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
     for table in ("_encoders", "_decoders"):

@@ -14,7 +14,7 @@ from tests.support.promql import read
 SEVERITIES = {"info", "warning", "critical"}
 COLUMNS = 24
 #: Metrics of Prometheus' own client library that workers serve beside ours.
-LIBRARY_METRICS = {"process_resident_memory_bytes"}
+LIBRARY_METRICS = {"process_resident_memory_bytes", "process_start_time_seconds"}
 
 
 def test_panel_ids_are_unique() -> None:
