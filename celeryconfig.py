@@ -76,6 +76,10 @@ worker_pool = "threads"
 worker_concurrency = _settings.worker_threads
 # a message that nobody understands ends no worker
 worker_consumer = "worker.consumer:TolerantConsumer"
+# a pool of processes: how long a new child may take to meet Kafka and Cassandra (worker/signals.py, warm_up) before it
+# is killed and another one started; Celery's 4 seconds (celery/concurrency/asynpool.py, PROC_ALIVE_TIMEOUT) are too few
+# while one of them is away, and the pool would lose all its children one by one
+worker_proc_alive_timeout = 60.0 + _settings.kafka_timeout + 2 * _settings.cassandra_timeout
 # a message is a group of requests already; what one worker holds back, another can't have
 worker_prefetch_multiplier = 1
 # a lost connection stops no attempt: it ends, and the ledger knows; its message is stale when it comes again

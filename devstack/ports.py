@@ -73,9 +73,9 @@ def port_of(server: str, environment: Mapping[str, str]) -> int | None:
 def is_free(port: int) -> bool:
     """Tell whether a server could listen on 127.0.0.1:`port` now."""
     with socket.socket() as candidate:
-        # As the servers themselves do it: connections of a dead server that linger must not count. It does not listen: a
-        # process that another thread starts meanwhile has this socket until its program is loaded, and beside one that
-        # is only bound the server itself may listen.
+        # As the servers themselves do it: connections of a dead server that linger must not count. It does not
+        # listen: a process that another thread starts meanwhile has this socket until its program is loaded, and
+        # beside one that is only bound the server itself may listen.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind((HOST, port))

@@ -17,6 +17,8 @@ _LOGIN = "user and password in ledger.redis.url (LEDGER_REDIS_URL), or in celery
 _TLS = "the scheme and ssl_ca_certs of ledger.redis.url (LEDGER_REDIS_URL), or of celery.broker.url"
 # What Redis says to whoever wants memory that it has not (server.c, oomerr).
 _NO_MEMORY = "command not allowed when used memory"
+# What a replica says to whoever writes (server.c, roslaveerr); a script's error has it within its text.
+_READ_ONLY = "READONLY"
 #: How often a command is repeated after a lost connection or a time-out before the ledger counts as away.
 COMMAND_RETRIES = 2
 
@@ -68,8 +70,21 @@ class LedgerConnection:
         """Run a script of `ledger/scripts`; gives its rows. Raises LedgerUnavailable."""
         now = 0 if self._clock_ms is None else self._clock_ms()
         with translated():
-            rows: list[Any] = self._scripts[name](keys=[self.prefix], args=[now, *arguments])
+            try:
+                rows: list[Any] = self._scripts[name](keys=[self.prefix], args=[now, *arguments])
+            except redis.ResponseError as error:
+                if _READ_ONLY in str(error):
+                    self.leave()
+                raise
         return rows
+
+    def leave(self) -> None:
+        """Close the connections that nobody uses now: the next ones lead to where the ledger's name leads by then.
+
+        A Redis that was made a replica answers on, and the client, which leaves one that Sentinel named, stays with
+        any other (redis/sentinel.py, SentinelManagedConnection.read_response).
+        """
+        self.redis.connection_pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
         """Close the connections to Redis."""

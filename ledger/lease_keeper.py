@@ -14,6 +14,9 @@ from reconciliation.errors import LedgerUnavailable
 
 log = structlog.get_logger(__name__)
 
+#: How long after a renewal that failed the next one is tried, in seconds.
+_TRY_AGAIN_AFTER = 1.0
+
 
 class Holding:
     """The claims of one attempt, kept alive until it ends or hangs."""
@@ -94,7 +97,9 @@ class LeaseKeeper:
 
     def _renew_until_stopped(self) -> None:
         untold: set[Holding] = set()
-        while not self._stopped.wait(self._interval):
+        pause = self._interval
+        while not self._stopped.wait(pause):
+            pause = self._interval
             with self._lock:
                 hung = [holding for holding in self._holdings if not holding.is_hung and holding.is_overdue()]
                 for holding in hung:
@@ -115,7 +120,9 @@ class LeaseKeeper:
                 if held:
                     self._ledger.renew(held)
             except LedgerUnavailable as error:
-                # the next round tries again; a claim that lapses meanwhile is found by its attempt when it settles
+                # soon again: bridges sweep a third of a lease after the ledger is back (bridge/sweep.py). A claim that
+                # lapses meanwhile is found by its attempt when it settles
+                pause = min(_TRY_AGAIN_AFTER, self._interval)
                 log.warning("leases could not be renewed", held=len(held), error=str(error))
             except Exception:
                 # this thread must outlive whatever nobody foresaw: without it every later claim would lapse

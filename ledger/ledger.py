@@ -31,7 +31,7 @@ from ledger.entries import (
     encode_failure,
 )
 from ledger.pauses import DRAIN, EVERYTHING, acceptance_stop, decode_pause
-from reconciliation.errors import SettingsError
+from reconciliation.errors import LedgerUnavailable, SettingsError
 from reconciliation.model import Debt, DebtStatus, FinalFailure, SyncRequest
 
 log = structlog.get_logger(__name__)
@@ -86,7 +86,8 @@ class Ledger:
     def verify(self) -> Identity:
         """Check that this Redis may hold a ledger, and say which life of it this is.
 
-        Raises SettingsError when Redis may evict keys on its own, LedgerUnavailable when it does not answer.
+        Raises SettingsError when Redis may evict keys on its own, LedgerUnavailable when it does not answer or is a
+        replica.
         """
         with translated():
             memory: Mapping[str, Any] = self._redis.info("memory")
@@ -100,9 +101,16 @@ class Ledger:
             with self._redis.pipeline(transaction=False) as together:
                 together.get(self._prefix + "epoch")
                 together.info("server")
+                together.info("replication")
                 together.hget(self._prefix + "rewind", "id")
                 together.hmget(self._prefix + "paused", _STOPS)
-                epoch, server, order, stops = together.execute()
+                epoch, server, replication, order, stops = together.execute()
+            if replication.get("role", "master") != "master":
+                self._connection.leave()
+                raise LedgerUnavailable(
+                    "the ledger's Redis is a replica now, which takes nothing: ledger.redis.url (LEDGER_REDIS_URL) has "
+                    "to lead to its master"
+                )
             if epoch is None:
                 # only then: a Redis that is out of memory refuses to set even what is there
                 self._redis.set(self._prefix + "epoch", uuid.uuid4().hex, nx=True)

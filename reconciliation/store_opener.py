@@ -5,6 +5,7 @@ Cluster.__init__ and ControlConnection._reconnect_internal). Where all nodes com
 is put onto another machine, it would never find them.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class StoreOpener(Generic[S_co]):
         self._try_after = 0.0
         self._reminder = Reminder()
         self._silent = Silence(RENEW_FIRST, RENEW_MOST)
+        self._replaced_at = -math.inf
 
     def __call__(self) -> S_co:
         """Give the connection. Raises StoreUnavailable while Cassandra is away or lacks a table."""
@@ -98,6 +100,16 @@ class StoreOpener(Generic[S_co]):
         with self._lock:
             self._silent.ended()
 
+    def probe_all_along(self) -> None:
+        """Raise StoreUnavailable unless Cassandra answers, and has answered attempts that are still under way.
+
+        For those that judge what such an attempt met: it may have been on the connection that another took the place
+        of, and its failure was the server's though that answers now.
+        """
+        self.probe()
+        if time.monotonic() < self._replaced_at + 2 * OLD_KEPT:
+            raise StoreUnavailable("Cassandra answers a new connection, and attempts under way may be on the old one")
+
     def close(self) -> None:
         """Close the connection if there is one."""
         with self._lock:
@@ -121,6 +133,7 @@ class StoreOpener(Generic[S_co]):
             if not is_replaced:
                 self._store = other
                 self._silent.ended()
+                self._replaced_at = time.monotonic()
         if is_replaced or old is None:
             # somebody else took as long
             other.close()

@@ -61,7 +61,7 @@ class Connections:
 
     def _probe_cassandra(self) -> None:
         """Probe the learners' tables, and that of relation sets, whose keyspace may have lost its quorum alone."""
-        self.open_store.probe()
+        self.open_store.probe_all_along()
         probe_relations = self.relations.probes().get(Server.CASSANDRA)
         if probe_relations is not None:
             probe_relations()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import redis
 
+from devstack.ports import HOST, free_port
 from ledger.connection import LedgerConfig
 from ledger.entries import Acceptance, FailureStatus, Occupancy, RetryLater, Settlement, Spends, SweepReason, Ticket
 from ledger.healing import HealingTurns
@@ -660,6 +661,24 @@ def test_a_redis_that_may_evict_is_refused(ledger: Ledger, redis_url: str) -> No
                 ledger.verify()
         finally:
             client.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_redis_that_became_a_replica_is_left(ledger: Ledger, redis_url: str) -> None:
+    identity = ledger.verify()
+    before = ledger._redis.client_id()
+    with redis.Redis.from_url(redis_url) as client:
+        # of a master that is not there: it keeps its data, its run id and its connections
+        client.replicaof(HOST, free_port())
+        try:
+            with pytest.raises(LedgerUnavailable, match=r"is a replica.*LEDGER_REDIS_URL"):
+                ledger.verify()
+            with pytest.raises(LedgerUnavailable, match="READONLY"):
+                ledger.accept([request(1)])
+        finally:
+            client.replicaof("NO", "ONE")
+    assert ledger._redis.client_id() != before
+    assert ledger.verify() == identity
+    assert len(ledger.accept([request(1)]).tickets) == 1
 
 
 def test_the_identity_stays_until_the_data_goes(ledger: Ledger, redis_url: str) -> None:

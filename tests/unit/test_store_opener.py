@@ -7,7 +7,7 @@ import pytest
 
 from reconciliation.errors import StoreUnavailable
 from reconciliation.silence import Silence
-from reconciliation.store_opener import RENEW_FIRST, RENEW_MOST, StoreOpener
+from reconciliation.store_opener import OLD_KEPT, RENEW_FIRST, RENEW_MOST, StoreOpener
 
 
 class Connection:
@@ -72,6 +72,20 @@ def test_a_new_connection_takes_the_place_of_one_that_stays_silent(
     stand.opener.probe()
     assert old.is_closed.wait(10)
     assert not new.is_closed.is_set()
+
+
+def test_what_attempts_met_on_the_old_connection_was_the_server_s(stand: Stand) -> None:
+    stand.fails()
+    stand.now += RENEW_FIRST
+    stand.fails()
+    stand.opener.probe()
+    with pytest.raises(StoreUnavailable, match="the old one"):
+        stand.opener.probe_all_along()
+    stand.now += 2 * OLD_KEPT
+    stand.opener.probe_all_along()
+    stand.made[1].answers = False
+    with pytest.raises(StoreUnavailable, match="away"):
+        stand.opener.probe_all_along()
 
 
 def test_one_that_does_not_answer_either_changes_nothing(stand: Stand) -> None:
