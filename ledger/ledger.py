@@ -157,13 +157,14 @@ class Ledger:
                 break
         return acceptance
 
-    def claim(self, tickets: Sequence[Ticket], token: str) -> list[Claim]:
+    def claim(self, tickets: Sequence[Ticket], token: str, *, begins: bool = False) -> list[Claim]:
         """Begin the attempts that these tickets name; the stale, unknown, busy and paused are left out.
 
         `token` names this call's attempts and holds their claims until they are settled or retried, or the lease of
-        `ledger.lease` seconds ends unrenewed. Raises LedgerUnavailable; the call may be repeated with the same token.
+        `ledger.lease` seconds ends unrenewed. `begins` says that the claims were made by another process, which waits
+        for this one to attempt them. Raises LedgerUnavailable; the call may be repeated with the same token.
         """
-        arguments: list[str | int] = [self._ms(self._config.lease), token, ENTRY_VERSION]
+        arguments: list[str | int] = [self._ms(self._config.lease), token, ENTRY_VERSION, int(begins)]
         for ticket in tickets:
             arguments += [ticket.entry_id, ticket.generation]
         claims = []

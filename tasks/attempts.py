@@ -91,22 +91,30 @@ class AttemptRunner:
         self._isolation = isolation
         self._heal = heal
 
-    def run(self, tickets: Sequence[Ticket], *, task: str = "", token: str | None = None) -> Summary:
+    def run(
+        self,
+        tickets: Sequence[Ticket],
+        *,
+        task: str = "",
+        token: str | None = None,
+        began: Callable[[], object] = lambda: None,
+    ) -> Summary:
         """Attempt every entry that these tickets name and that is still to be attempted.
 
-        `task` is the id under which Celery knows them, for the log. `token` goes on with claims that were made under
-        it. Raises LedgerUnavailable when the ledger is away for longer than an attempt can wait; what was claimed is
-        then attempted again after its lease.
+        `task` is the id under which Celery knows them, for the log. `token` goes on with claims that another process
+        made under it; `began` is called once they are ours. Raises LedgerUnavailable when the ledger is away for longer
+        than an attempt can wait; what was claimed is then attempted again after its lease.
         """
-        began = time.monotonic()
+        since = time.monotonic()
         held_by = token or uuid.uuid4().hex
         with self._stages.time(Stage.CLAIM):
-            claims = self._patiently(lambda: self._ledger.claim(tickets, held_by))
+            claims = self._patiently(lambda: self._ledger.claim(tickets, held_by, begins=token is not None))
+        began()
         by_id = {claim.entry_id: claim for claim in claims}
 
         def tell(ended: Sequence[Ended]) -> None:
             if self._outcomes is not None:
-                self._outcomes.tell(ended, Group(by_id, task, time.monotonic() - began), self._now_ms())
+                self._outcomes.tell(ended, Group(by_id, task, time.monotonic() - since), self._now_ms())
 
         with self._leases.holding(claims) as holding, self._gauges.running(len(claims)):
             summary = self._attempt(claims, held_by, holding, tell) + Summary(stale=len(tickets) - len(claims))

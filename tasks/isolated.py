@@ -35,9 +35,9 @@ def main(entry_id: str, generation: int, token: str) -> int:
     # a supervisor may tell all of a worker's processes to end, as systemd does (KillMode=control-group): the worker
     # waits for this one, and its end would be taken for the request's doing
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _tell(BEGAN)
     try:
-        summary = runner.run([Ticket(entry_id, generation)], token=token)
+        # not before the claim: a process that is lost while it waits for the ledger convicts nobody
+        summary = runner.run([Ticket(entry_id, generation)], token=token, began=lambda: _tell(BEGAN))
     except LedgerUnavailable:
         return EXIT_LEDGER_AWAY
     finally:

@@ -1,11 +1,12 @@
 -- Begins attempts: at most one per enrolment at a time, and only for the generation that was sent last.
--- ARGV: now, lease in ms, token, newest entry version that the caller reads, then 2 an entry: id, generation.
+-- ARGV: now, lease in ms, token, newest entry version that the caller reads, whether the caller begins the attempt in a
+-- process of its own, then 2 an entry: id, generation.
 -- Returns a row an entry: {status, field, value, ...}; fields only with 'claimed'. What is paused is claimed by nobody:
 -- it waits on its shelf, and nothing is counted against it. An attempt in a process of its own is claimed twice: by the
 -- worker that starts the process, and once it is there by the process, which begins with that.
 may_grow()
-local lease, token, newest = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-local group = (#ARGV - 4) / 2
+local lease, token, newest, begins = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
+local group = (#ARGV - 5) / 2
 local rows = {}
 
 -- An attempt of another entry runs, or its debt is to be paid first.
@@ -22,7 +23,7 @@ local function bring_forward(id)
   if state == 'waiting' and lane and leave_lane(entry) then redis.call('ZADD', due, now, id) end
 end
 
-for at = 5, #ARGV, 2 do
+for at = 6, #ARGV, 2 do
   local id, entry = ARGV[at], entry_key(ARGV[at])
   local seen = redis.call('HMGET', entry, 'version', 'generation', 'state', 'enrolment', 'token', 'shelf', 'isolated',
     'lane')
@@ -32,7 +33,7 @@ for at = 5, #ARGV, 2 do
     rows[#rows + 1] = {'newer'}
   elseif seen[3] == 'claimed' and seen[5] == token then
     -- the process of its own takes it over; or the answer to this very claim was lost on its way: give it again
-    if seen[7] == '1' then redis.call('HSET', entry, 'begun', 1) end
+    if begins and seen[7] == '1' then redis.call('HSET', entry, 'begun', 1) end
     rows[#rows + 1] = {'claimed', unpack(redis.call('HGETALL', entry))}
   elseif seen[3] == 'claimed' or seen[2] ~= ARGV[at + 1] then
     rows[#rows + 1] = {'stale'}

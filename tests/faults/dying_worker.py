@@ -39,11 +39,11 @@ def _die() -> NoReturn:
 
 def _deadly(call: Callable[..., Any], handled: int | None, large: int) -> Callable[..., Any]:
     @functools.wraps(call)
-    def call_and_die(self: object, items: list[object], *arguments: object) -> Any:
+    def call_and_die(self: object, items: list[object], *arguments: object, **named: object) -> Any:
         if len(items) < large:
-            return call(self, items, *arguments)
+            return call(self, items, *arguments, **named)
         if handled != 0:
-            call(self, items[:handled], *arguments)
+            call(self, items[:handled], *arguments, **named)
         _die()
 
     return call_and_die

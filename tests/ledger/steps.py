@@ -25,8 +25,8 @@ def request(offset: int, enrolment: EnrolmentKey = ALICE, *, repeated: bool = Fa
     return SyncRequest(f"entry-{offset}", enrolment, record, repeated)
 
 
-def claim_one(ledger: Ledger, ticket: Ticket, token: str = "token") -> Claim:
-    (claim,) = ledger.claim([ticket], token)
+def claim_one(ledger: Ledger, ticket: Ticket, token: str = "token", *, begins: bool = False) -> Claim:
+    (claim,) = ledger.claim([ticket], token, begins=begins)
     return claim
 
 

@@ -201,7 +201,7 @@ def test_an_attempt_that_dies_meanwhile_is_judged_as_ever_and_waits(
     for number in range(3):
         claim = claim_one(ledger, ticket, f"dead-{number}")
         # the process of its own begins with this
-        assert claim_one(ledger, ticket, f"dead-{number}") == claim
+        assert claim_one(ledger, ticket, f"dead-{number}", begins=True) == claim
         seen.append((claim.isolated, claim.crashes))
         operations.pause([BATCH], "")
         clock.now_ms += LEASE_MS
