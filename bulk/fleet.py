@@ -4,7 +4,7 @@ import multiprocessing
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
@@ -15,10 +15,11 @@ from bulk.model import Slice, TokenRange
 from bulk.reader_process import Answer, Assignment, Broken, Done, Look, Order, Spill, Told, read_ranges
 from reconciliation.errors import ScanFailed, SettingsError
 
-#: How many slices wait for those before them at most, and how many enrolments that were found are in them; beyond that
-#: only the process that is next is listened to.
+#: How many slices wait for those before them at most, and how much is in them: the enrolments that were found, and the
+#: contents that their changes tell of, at some hundred bytes each. Beyond that only the process that is next is
+#: listened to.
 MOST_WAITING = 16
-MOST_FOUND_WAITING = 1_000
+MOST_TOLD_WAITING = 200_000
 #: How many ranges a process may be ahead of the one that is next.
 _AHEAD = 4
 _MOST_LOSSES = 5
@@ -40,10 +41,21 @@ class _Reader:
 
 @dataclass(slots=True)
 class _Place:
-    """What has come of one order: slices that nobody has taken yet, and whether all have come."""
+    """What has come of one order: slices that nobody has taken yet, how much is in each, and whether all have come."""
 
     slices: deque[Slice] = field(default_factory=deque)
+    told: deque[int] = field(default_factory=deque)
     done: Done | None = None
+
+    def put(self, part: Slice) -> None:
+        """Have a slice wait."""
+        self.slices.append(part)
+        self.told.append(_told_in(part))
+
+    def take(self) -> Slice:
+        """Take the slice that has waited longest."""
+        self.told.popleft()
+        return self.slices.popleft()
 
 
 class Fleet:
@@ -101,7 +113,7 @@ class Fleet:
         while first < len(orders):
             place = places[first]
             if place.slices:
-                yield place.slices.popleft()
+                yield place.take()
                 self._resumed()
                 continue
             if place.done is not None:
@@ -135,8 +147,8 @@ class Fleet:
             reader.connection.send(reader.order)
 
     def _listen(self, places: Sequence[_Place], first: int) -> None:
-        waiting = [it for place in places[first : first + _AHEAD * self._count] for it in place.slices]
-        is_full = len(waiting) >= MOST_WAITING or sum(len(it.found) for it in waiting) >= MOST_FOUND_WAITING
+        waiting = [it for place in places[first : first + _AHEAD * self._count] for it in place.told]
+        is_full = len(waiting) >= MOST_WAITING or sum(waiting) >= MOST_TOLD_WAITING
         heeded = [it for it in self._readers if it.order is not None and (it.place == first or not is_full)]
         ready = wait([it.connection for it in heeded], _LOOK_SECONDS)
         for reader in heeded:
@@ -160,7 +172,7 @@ class Fleet:
         assert reader.place is not None  # noqa: S101 - for the type checker: only one with an order is listened to
         match answer:
             case Slice():
-                places[reader.place].slices.append(answer)
+                places[reader.place].put(answer)
                 if isinstance(reader.order, Look):
                     # whoever takes over goes on after it
                     rest = TokenRange(answer.tokens.until, reader.order.tokens.until)
@@ -231,6 +243,11 @@ class Fleet:
         # only the process itself holds it now: when that ends, so does the pipe
         theirs.close()
         return _Reader(process, process.pid or 0, ours, time.monotonic())
+
+
+def _told_in(part: Slice) -> int:
+    values = (value for found in part.found for change in found.changes for value in (change.before, change.after))
+    return len(part.found) + sum(len(value) for value in values if isinstance(value, Mapping))
 
 
 def _receive(connection: Connection, received: "SimpleQueue[Answer | BaseException]") -> None:

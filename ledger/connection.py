@@ -17,7 +17,7 @@ _LOGIN = "user and password in ledger.redis.url (LEDGER_REDIS_URL), or in celery
 _TLS = "the scheme and ssl_ca_certs of ledger.redis.url (LEDGER_REDIS_URL), or of celery.broker.url"
 # What Redis says to whoever wants memory that it has not (server.c, oomerr).
 _NO_MEMORY = "command not allowed when used memory"
-# What a replica says to whoever writes (server.c, roslaveerr); a script's error has it within its text.
+# What a replica says to whoever writes (server.c, roslaveerr); before version 7 a script's error has it in its text.
 _READ_ONLY = "READONLY"
 #: How often a command is repeated after a lost connection or a time-out before the ledger counts as away.
 COMMAND_RETRIES = 2
@@ -69,14 +69,20 @@ class LedgerConnection:
     def run(self, name: str, arguments: Sequence[str | bytes | int]) -> list[Any]:
         """Run a script of `ledger/scripts`; gives its rows. Raises LedgerUnavailable."""
         now = 0 if self._clock_ms is None else self._clock_ms()
+        with self.writing():
+            rows: list[Any] = self._scripts[name](keys=[self.prefix], args=[now, *arguments])
+        return rows
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Do as `translated` does, and leave a Redis that takes no writes since it was made a replica."""
         with translated():
             try:
-                rows: list[Any] = self._scripts[name](keys=[self.prefix], args=[now, *arguments])
+                yield
             except redis.ResponseError as error:
-                if _READ_ONLY in str(error):
+                if isinstance(error, redis.ReadOnlyError) or _READ_ONLY in str(error):
                     self.leave()
                 raise
-        return rows
 
     def leave(self) -> None:
         """Close the connections that nobody uses now: the next ones lead to where the ledger's name leads by then.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ledger.connection import LedgerConfig, LedgerConnection, translated
+from ledger.connection import LedgerConfig, LedgerConnection
 
 
 class HealingTurns:
@@ -19,7 +19,7 @@ class HealingTurns:
         """
         if not course_ids:
             return []
-        with translated(), self._connection.redis.pipeline(transaction=False) as together:
+        with self._connection.writing(), self._connection.redis.pipeline(transaction=False) as together:
             for course_id in course_ids:
                 together.set(f"{self._connection.prefix}healing:{course_id}", 1, nx=True, px=self._interval_ms)
             return [bool(taken) for taken in together.execute()]

@@ -11,6 +11,7 @@ from ledger.entries import Claim
 from ledger.ledger import Ledger
 from reconciliation.background import started
 from reconciliation.errors import LedgerUnavailable
+from reconciliation.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class LeaseKeeper:
         self._on_hung = on_hung
         self._holdings: set[Holding] = set()
         self._lock = threading.Lock()
+        self._reminder = Reminder()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -119,11 +121,13 @@ class LeaseKeeper:
             try:
                 if held:
                     self._ledger.renew(held)
+                    self._reminder.reset()
             except LedgerUnavailable as error:
                 # soon again: bridges sweep a third of a lease after the ledger is back (bridge/sweep.py). A claim that
                 # lapses meanwhile is found by its attempt when it settles
                 pause = min(_TRY_AGAIN_AFTER, self._interval)
-                log.warning("leases could not be renewed", held=len(held), error=str(error))
+                if self._reminder.due("renewal", time.monotonic()):
+                    log.warning("leases could not be renewed", held=len(held), error=str(error))
             except Exception:
                 # this thread must outlive whatever nobody foresaw: without it every later claim would lapse
                 log.exception("leases could not be renewed", held=len(held))

@@ -105,7 +105,7 @@ class Ledger:
                 together.hget(self._prefix + "rewind", "id")
                 together.hmget(self._prefix + "paused", _STOPS)
                 epoch, server, replication, order, stops = together.execute()
-            if replication.get("role", "master") != "master":
+            if replication.get("role") == "slave":
                 self._connection.leave()
                 raise LedgerUnavailable(
                     "the ledger's Redis is a replica now, which takes nothing: ledger.redis.url (LEDGER_REDIS_URL) has "

@@ -162,10 +162,12 @@ def _plan_without_leaf_nodes(
     standing = _standing_completion(case)
     if collection_status is CollectionStatus.RETIRED:
         return Plan(Verdict.RETIRED, units, completion=standing)
+    if _is_debt(case, standing):
+        # whoever recorded this debt wrote the course's aggregate before it: the announcement is all that is left
+        return Plan(Verdict.COMPLETED, units, completion=standing)
     if standing is not None:
-        # whoever wrote this completion wrote the course's aggregate before it: the announcement is all that is left
-        verdict = Verdict.COMPLETED if _is_debt(case, standing) else Verdict.ALREADY_COMPLETED
-        return Plan(verdict, units, completion=standing)
+        # the relation sets may have been lost together with the ledger, and be on their way back: units would count 0
+        return Plan(Verdict.ALREADY_COMPLETED, completion=standing)
     raise RelationsMissing(_missing_text(case.attempt.enrolment.course_id, collection_status))
 
 
@@ -176,9 +178,8 @@ def _is_left_as_completed(case: _Case, *, is_complete: bool) -> bool:
             return False
         # a completion without its time was never announced, and nobody can get a certificate for it
         return not (case.attempt.repairing and is_complete and row.completed_on_ms is None)
-    # a course may have come to require more since this request wrote its completion, or an earlier one that was
-    # forgotten: that is announced all the same
-    return not is_complete and _standing_completion(case) is not None
+    # a course may have come to require more since this request wrote its completion: that is announced all the same
+    return not is_complete and _is_debt(case, _standing_completion(case))
 
 
 def _plan_already_completed(case: _Case, aggregates: tuple[AggregateWrite, ...]) -> Plan:

@@ -56,8 +56,8 @@ class BehaviourSettings(BaseSettings):
         kind.whole_number(0, 1_000_000),
         Documented(
             "ledger.max.waiting",
-            "The most requests that wait for the search service or their own course without counting in "
-            "ledger.max.open; one course or the service has half of it.",
+            "The most requests that wait for the search service, their own course, or a Kafka that answers and does "
+            "not take their events, without counting in ledger.max.open; each of these has half of it.",
         ),
     ] = 10_000
     ledger_lease: Annotated[

@@ -37,19 +37,21 @@ class BrokerQuestion:
         self._asked: Future[bool] | None = None
 
     def __call__(self) -> bool:
-        """Ask; where an earlier question is still under way, its answer is waited for.
+        """Ask; where an earlier question is still under way, its answer is waited for, and taken if it came since.
 
         Steps add up: several sentinels are asked in turn, and kombu tries AMQP twice, with a pause
         (kombu/connection.py, Connection.connect). So they are taken in a thread of their own.
         """
         with self._lock:
-            if self._asked is None or self._asked.done():
-                self._asked = self._begun()
-            asked = self._asked
+            asked = self._asked = self._asked or self._begun()
         try:
-            return asked.result(self._limit)
+            answer = asked.result(self._limit)
         except TimeoutError:
             return False
+        with self._lock:
+            if self._asked is asked:
+                self._asked = None
+        return answer
 
     def _begun(self) -> "Future[bool]":
         answer: Future[bool] = Future()

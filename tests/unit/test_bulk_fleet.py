@@ -9,12 +9,14 @@ from multiprocessing.reduction import ForkingPickler
 import pytest
 
 from bulk import fleet
-from bulk.fleet import Fleet
-from bulk.model import Selection, TokenRange
+from bulk.fleet import Fleet, _Place
+from bulk.model import Found, Reason, Selection, Slice, TokenRange
 from bulk.options import ScanOptions
 from bulk.reader_process import Assignment, Look, Told
 from bulk.ring import FIRST, LAST
+from reconciliation.comparison import Cell, Change
 from reconciliation.errors import ScanFailed
+from reconciliation.model import EnrolmentKey
 from reconciliation.settings import load_settings
 
 
@@ -45,6 +47,17 @@ def test_a_reader_that_stops_in_the_middle_of_a_message_is_lost(assignment: Assi
             list(readers.carry_out([Look(TokenRange(FIRST, LAST), ())]))
     finally:
         readers.close()
+
+
+def test_what_a_slice_tells_is_counted_by_its_contents() -> None:
+    key, content = EnrolmentKey("u", "c", "b"), {f"do_{number}": 2 for number in range(200)}
+    changes = (Change(Cell.PROGRESS, 1, 2), Change(Cell.CONTENT_STATUS, content, content))
+    part = Slice(TokenRange(0, 1), 3, (Found(key, (Reason.PROGRESS,), changes), Found(key, (Reason.SELECTED,))), ())
+    place = _Place()
+    place.put(part)
+    assert list(place.told) == [2 + 2 * 200]
+    assert place.take() is part
+    assert not place.told
 
 
 def test_who_waits_for_the_rest_of_a_message_can_be_stopped(assignment: Assignment) -> None:

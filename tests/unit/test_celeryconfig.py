@@ -29,6 +29,19 @@ def test_the_broker_is_the_setting_s_value_and_not_the_variable_as_it_stands() -
     assert told.stdout.split() == ["redis://prod-redis:6999/0"] * 2
 
 
+def test_a_pool_s_child_may_take_as_long_as_kafka_and_cassandra() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "from worker.celery import app; print(app.conf.worker_proc_alive_timeout)"],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "KAFKA_TIMEOUT": "40", "LMS_CASSANDRA_TIMEOUT": "20"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert float(told.stdout) > 40 + 2 * 20
+
+
 @pytest.mark.parametrize("variable", ["CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"])
 def test_variables_that_celery_would_take_over_the_setting_are_refused(variable: str) -> None:
     told = celery_s_broker(**{variable: "redis://elsewhere:6379/0"})

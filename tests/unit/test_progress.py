@@ -289,8 +289,8 @@ def test_without_the_filter_a_missing_row_is_made() -> None:
 
 
 def test_without_the_filter_a_completion_may_be_taken_back() -> None:
-    for owed_ms in (None, 77):
-        decided = decide(TWO_DONE, row(2, completed_on=NOW_MS), rules=UNFILTERED, owed_ms=owed_ms)
+    for owed_ms, repeated in ((None, False), (77, False), (None, True)):
+        decided = decide(TWO_DONE, row(2, completed_on=NOW_MS), rules=UNFILTERED, owed_ms=owed_ms, repeated=repeated)
         assert decided.verdict is Verdict.IN_PROGRESS
         assert decided.enrolment is not None
         assert decided.enrolment.status == StatusWrite(1, 501)
@@ -303,14 +303,6 @@ def test_without_the_filter_a_debt_is_paid_though_the_course_requires_more_by_no
     assert decided.verdict is Verdict.COMPLETED
     assert decided.enrolment is None
     assert decided.completion == Completion(KEY, 77)
-
-
-def test_without_the_filter_a_repeated_request_announces_though_the_course_requires_more_by_now() -> None:
-    completed = row(2, completed_on=REQUESTED_MS)
-    decided = decide(TWO_DONE, completed, rules=UNFILTERED, repeated=True)
-    assert decided.verdict is Verdict.ALREADY_COMPLETED
-    assert decided.enrolment is None
-    assert decided.completion == Completion(KEY, REQUESTED_MS)
 
 
 @pytest.mark.parametrize("status", [1, 2])
@@ -376,7 +368,7 @@ def test_a_repeated_request_announces_though_the_leaf_nodes_are_missing(status: 
     completed = row(2, completed_on=REQUESTED_MS)
     decided = decide(ALL_DONE, completed, relations=NO_LEAF_NODES, repeated=True, collection_status=status)
     assert decided.verdict is Verdict.ALREADY_COMPLETED
-    assert decided.enrolment is None
+    assert (decided.enrolment, decided.aggregates) == (None, ())
     assert decided.completion == Completion(KEY, REQUESTED_MS)
     # an older completion was announced, or nobody's to announce
     older = row(2, completed_on=REQUESTED_MS - REPEATED_SKEW_MS - 1)
