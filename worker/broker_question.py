@@ -1,7 +1,7 @@
 """Asks whether Celery's broker is there, apart from Celery's own connections, and soon."""
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 
 import redis
@@ -44,14 +44,12 @@ class BrokerQuestion:
         """
         with self._lock:
             asked = self._asked = self._asked or self._begun()
-        try:
-            answer = asked.result(self._limit)
-        except TimeoutError:
+        if not wait([asked], self._limit).done:
             return False
         with self._lock:
             if self._asked is asked:
                 self._asked = None
-        return answer
+        return asked.result()
 
     def _begun(self) -> "Future[bool]":
         answer: Future[bool] = Future()

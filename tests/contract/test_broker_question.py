@@ -69,6 +69,15 @@ def test_what_comes_late_is_told_to_whoever_asks_next(ports: Ports, monkeypatch:
     goes_on.set()
 
 
+def test_an_error_that_nobody_foresaw_is_told_once_and_not_kept(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = question(ports.redis_url(0), 10.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(ask, "_ask_redis", lambda: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            ask()
+    assert ask()
+
+
 def test_another_server_is_no_broker(ports: Ports) -> None:
     assert not question(f"amqp://a:b@{HOST}:{ports.redis}//", LIMIT)()
     assert not question(f"redis://{HOST}:{ports.cassandra}/0", LIMIT)()
