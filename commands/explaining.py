@@ -33,6 +33,7 @@ from reconciliation.explanation_facts import Facts, LedgerFacts, OpenRequest, Ot
 from reconciliation.explanation_verdict import verdict
 from reconciliation.from_settings import collection_search, rules, store_config
 from reconciliation.model import COMPLETED, Completion, EnrolmentKey
+from reconciliation.printing import some_of
 from reconciliation.settings import Settings
 
 _MOST_NAMED = 10
@@ -171,14 +172,9 @@ def _nothing(key: EnrolmentKey, others: Sequence[OtherEnrolment]) -> str:
     batches = [it.batch_id for it in others if it.course_id == key.course_id]
     courses = list(dict.fromkeys(it.course_id for it in others if it.course_id != key.course_id))
     if batches:
-        known = f"this learner has rows in other batches of this course: {_named(batches)}"
+        known = f"this learner has rows in other batches of this course: {some_of(batches, _MOST_NAMED)}"
     elif courses:
-        known = f"this learner has rows in other courses: {_named(courses)}"
+        known = f"this learner has rows in other courses: {some_of(courses, _MOST_NAMED)}"
     else:
         known = "no row names this learner at all: is the user's id right?"
     return printable(f"{beginning}; {known}")
-
-
-def _named(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
-    return ", ".join(ids[:_MOST_NAMED]) + more

@@ -7,6 +7,7 @@ from rich.text import Text
 from commands.course_drift import CourseDrift, State
 from commands.terminal import console, table
 from reconciliation.drift import Drift, DriftKind
+from reconciliation.printing import some_of
 from reconciliation.settings import Settings
 from reconciliation.settings_relations import REDIS
 
@@ -78,8 +79,7 @@ def _rows(settings: Settings, found: CourseDrift) -> list[tuple[str, str, str, s
 def _ids(difference: Drift) -> str:
     if difference.kind is DriftKind.MISSING_SET:
         return f"all {len(difference.ids)}"
-    more = f" and {len(difference.ids) - _MOST_IDS} more" if len(difference.ids) > _MOST_IDS else ""
-    return ", ".join(difference.ids[:_MOST_IDS]) + more
+    return some_of(difference.ids, _MOST_IDS)
 
 
 def _step(settings: Settings, found: CourseDrift, difference: Drift) -> str:

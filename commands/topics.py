@@ -12,6 +12,7 @@ from commands.endings import NotDone, ServerAway
 from reconciliation.errors import SettingsError
 from reconciliation.kafka_options import connection_options, created
 from reconciliation.model import Record
+from reconciliation.printing import some_of
 from reconciliation.settings import Settings
 from reconciliation.settings_sources import environment_variable
 
@@ -166,7 +167,7 @@ class KafkaReader:
                 elif time.monotonic() > deadline:
                     raise ServerAway(
                         f"{span.topic.described()}: Kafka gave nothing for {self._quiet_limit:.0f} s (kafka.timeout) "
-                        f"of {_partitions(ahead)}, not read to the end; is it well?"
+                        f"of {_named(ahead)}, not read to the end; is it well?"
                     )
         finally:
             self._consumer.unassign()
@@ -265,7 +266,6 @@ def _is_wanted(message: Message, span: Span, ahead: dict[int, int], containing: 
     return isinstance(value, bytes) and any(part in value for part in containing)
 
 
-def _partitions(numbers: Collection[int]) -> str:
-    named = ", ".join(map(str, sorted(numbers)[:_MOST_NAMED]))
-    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
-    return f"partition {named}" if len(numbers) == 1 else f"the partitions {named}{more}"
+def _named(partitions: Collection[int]) -> str:
+    named = some_of([str(it) for it in sorted(partitions)], _MOST_NAMED)
+    return f"partition {named}" if len(partitions) == 1 else f"the partitions {named}"

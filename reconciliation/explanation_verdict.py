@@ -7,6 +7,7 @@ from reconciliation.comparison import Cell, CellValue, Change
 from reconciliation.explanation import ContentLine, Effect, Explanation
 from reconciliation.explanation_facts import Facts, OpenRequest
 from reconciliation.model import COMPLETED, IN_PROGRESS, Verdict
+from reconciliation.printing import some_of
 
 _MOST_NAMED = 5
 
@@ -160,7 +161,7 @@ def _count(lines: Sequence[ContentLine]) -> int:
 
 def _listed(names: Sequence[str]) -> str:
     if len(names) > _MOST_NAMED:
-        return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
+        return some_of(names, _MOST_NAMED)
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
