@@ -100,8 +100,9 @@ class Looker:
         group: list[_Scanned] = []
         contents, last, most = 0, tokens.after, self._pace.portion(_GROUP)
         for token, row, consumed in self._rows(selection, tokens):
-            is_full = sliced.looked_at + len(group) >= self._options.slice_size or sliced.contents >= _CONTENTS_A_SLICE
-            if token != last and is_full:
+            if token != last and (
+                sliced.looked_at + len(group) >= self._options.slice_size or sliced.contents >= _CONTENTS_A_SLICE
+            ):
                 self._judge(group, selection, counts_of, sliced)
                 yield self._ended(sliced, last, selection)
                 group, contents, sliced = [], 0, _Sliced(last)

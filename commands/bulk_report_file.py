@@ -37,8 +37,7 @@ class ReportFile:
             # without a buffer: what is not written now is not written later, and others may write to its end too
             self._file = FileIO(path, "a+")
             if not goes_on:
-                _cut(self._file, 0)
-                self._begin(path, is_new=True)
+                self._begin(path, self._file, 0)
         except OSError as error:
             self.close()
             raise click.BadParameter(f"{error.strerror}: {path}", param_hint="--report") from error
@@ -61,34 +60,35 @@ class ReportFile:
         if self._path is None or self._file is None:
             return
         try:
-            if self._report is None:
+            report = self._report
+            if report is None:
                 # not before the run is ours: whoever drives it may be in the middle of a line
                 end = _end_of_lines(self._file, report_form(self._path.name))
-                _cut(self._file, end)
-                self._begin(self._path, is_new=end == 0)
-            assert self._report is not None  # noqa: S101 - for the type checker: it has just begun
-            self._report.add((*part.found, *part.unjudged))
-            self._write()
+                report = self._begin(self._path, self._file, end)
+            report.add((*part.found, *part.unjudged))
+            self._write(self._file)
         except OSError as error:
             raise NotDone(f"the report can't be written: {self._path}: {error.strerror}") from error
 
-    def _begin(self, path: Path, *, is_new: bool) -> None:
-        self._report = Report(self._text, report_form(path.name), is_new=is_new)
-        self._write()
+    def _begin(self, path: Path, file: FileIO, kept: int) -> Report:
+        """Go on after so many bytes of what is there."""
+        _cut(file, kept)
+        self._report = Report(self._text, report_form(path.name), is_new=kept == 0)
+        self._write(file)
+        return self._report
 
-    def _write(self) -> None:
+    def _write(self, file: FileIO) -> None:
         """Write what was put into the text, all or nothing of it."""
-        assert self._file is not None  # noqa: S101 - for the type checker: there is no report without a file
         left = self._text.getvalue().encode()
         self._text.seek(0)
         self._text.truncate()
-        before = os.fstat(self._file.fileno()).st_size
+        before = os.fstat(file.fileno()).st_size
         try:
             while left:
-                left = left[self._file.write(left) :]
+                left = left[file.write(left) :]
         except OSError:
             with suppress(OSError):
-                _cut(self._file, before)
+                _cut(file, before)
             raise
 
 
