@@ -17,6 +17,7 @@ from devstack.cassandra import session
 from devstack.ports import HOST, Ports, is_free
 from devstack.stack import Stack
 from devstack.topics import topic_names
+from tests.support.processes import has_ended
 
 ENVIRONMENT = "second"
 KEYSPACE = "second_courses"
@@ -24,14 +25,6 @@ KEYSPACE = "second_courses"
 
 def _pids(stack: Stack) -> dict[str, int | None]:
     return {name: server.pid for name, server in stack.servers.items()}
-
-
-def _is_gone(pid: int) -> bool:
-    """Whether the process has ended; as the first process of a container does not always collect it, a zombie has."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def _run(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -135,7 +128,7 @@ def test_what_was_acknowledged_survives_a_kill_and_down(second: Stack) -> None:
     answer = _run(second, "down")
     assert answer.returncode == 0, answer.stderr
     assert list(_pids(second).values()) == [None, None, None]
-    assert _is_gone(pids["redis"])
+    assert has_ended(pids["redis"])
     assert all(is_free(port) for port in (second.ports.kafka, second.ports.cassandra, second.ports.redis))
     assert _run(second, "down").returncode == 0
 

@@ -26,6 +26,14 @@ WORKER = (sys.executable, "-m", "worker")
 CELERY = (str(Path(sys.executable).with_name("celery")), "-A", "worker")
 
 
+def has_ended(pid: int) -> bool:
+    """Say whether a process has ended; one that nobody has taken notice of yet has."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def celery_worker(app: str) -> tuple[str, ...]:
     """Give Celery's own command for a worker of the app in this module."""
     return (CELERY[0], "-A", app, "worker")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -17,6 +16,7 @@ from tasks import isolation
 from tasks.isolation import BEGAN, Crashed, OwnProcess, Unfinished, report
 from tasks.outcomes import Ended, Ending
 from tasks.summary import Summary
+from tests.support.processes import has_ended
 from tests.support.waiting import wait_until
 from tests.unit.test_outcomes import make_claim
 from worker.metrics import WorkerMetrics
@@ -70,11 +70,8 @@ def leave_out_of_reach(file: Path) -> str:
 
 
 def is_gone(file: Path) -> bool:
-    """Say whether what was left behind has ended; one that nobody has taken notice of yet has."""
-    try:
-        return psutil.Process(int(file.read_text())).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    """Say whether what was left behind has ended."""
+    return has_ended(int(file.read_text()))
 
 
 def large_report(folder: Path) -> tuple[Summary, Path]:
