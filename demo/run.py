@@ -12,7 +12,7 @@ from pathlib import Path
 from demo.errors import DemoError
 from devstack.ports import HOST, Ports
 from devstack.topics import topic_names
-from reconciliation.settings import Settings, documented, load_settings
+from reconciliation.settings import Settings, catalogue, load_settings
 from reconciliation.settings_sources import environment_variable
 
 
@@ -55,7 +55,7 @@ class Run:
     def variables(self, search_port: int) -> dict[str, str]:
         """Give what the product's processes find in their environment: nobody else's settings, and this run's."""
         theirs = {"CONFIG_FILE"} | {
-            environment_variable(name) for it in Settings.model_fields.values() for name in documented(it).names
+            environment_variable(name) for it in catalogue().values() for name in it.about.names
         }
         ours = {
             "ENV": self.environment,

@@ -1,15 +1,21 @@
 """The settings that say how much is done at once, how long we wait and what is left out; see docs/settings.md."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
-
 from reconciliation import settings_kinds as kind
+from reconciliation.settings_catalogue import Check, Others
 from reconciliation.settings_sources import Documented
 
 
-class BehaviourSettings(BaseSettings):
+def _not_below_first(most: float, others: Others) -> float:
+    if most < others.get("retry_backoff_first", 0.0):
+        raise ValueError("retry.backoff.first is longer")
+    return most
+
+
+@dataclass(frozen=True, kw_only=True)
+class BehaviourSettings:
     """Steps that can be switched off, sizes, retries and the ledger's times; times in seconds."""
 
     batch_write_size: Annotated[
@@ -156,6 +162,7 @@ class BehaviourSettings(BaseSettings):
     retry_backoff_most: Annotated[
         float,
         kind.seconds(0.05, 86_400),
+        Check(_not_below_first),
         Documented("retry.backoff.most", "The longest wait between two tries (seconds)."),
     ] = 60.0
     outage_backoff_most: Annotated[
@@ -192,10 +199,3 @@ class BehaviourSettings(BaseSettings):
             "How old a request is before shadow mode compares, so that the other job has had its turn (seconds).",
         ),
     ] = 60.0
-
-    @field_validator("retry_backoff_most")
-    @classmethod
-    def _not_below_first(cls, most: float, others: ValidationInfo) -> float:
-        if most < others.data.get("retry_backoff_first", 0.0):
-            raise ValueError("retry.backoff.first is longer")
-        return most

@@ -1,17 +1,16 @@
 """The settings of Celery's broker and of the ledger's Redis; see docs/settings.md and docs/secured-servers.md."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
-
 from reconciliation import settings_kinds as kind
+from reconciliation.settings_catalogue import Check, DefaultFrom, Others
 from reconciliation.settings_sources import Documented
 from reconciliation.settings_urls import BROKER_URL, LEDGER_URL, is_redis_url, is_sentinel_url, is_tls_url
 
 
-def _ledger_beside(others: dict[str, Any]) -> str:
+def _ledger_beside(others: Others) -> str:
     """Find the ledger's Redis where none is named: the broker's when that is Redis, else the relation cache's."""
     broker: str = others["celery_broker_url"]
     if is_redis_url(broker) or is_sentinel_url(broker):
@@ -33,15 +32,58 @@ def _ledger_beside(others: dict[str, Any]) -> str:
     return f"rediss://{address}{'?' if query else ''}{query}"
 
 
-class BrokerSettings(BaseSettings):
+def _goes_with_broker_sentinel(value: str | None, others: Others) -> str | None:
+    broker = others.get("celery_broker_url")
+    if broker is not None and value is not None and not is_sentinel_url(broker):
+        raise ValueError("celery.broker.url is no sentinel:// URL, and it would not be used")
+    return value
+
+
+def _names_sentinel_master(master: str | None, others: Others) -> str | None:
+    if master is None and is_sentinel_url(others.get("celery_broker_url", "")):
+        raise ValueError("celery.broker.url is a sentinel:// URL")
+    return master
+
+
+def _agrees_with_broker_url(enabled: bool, others: Others) -> bool:
+    broker = others.get("celery_broker_url")
+    if enabled and broker is not None and not (is_sentinel_url(broker) or is_tls_url(broker)):
+        raise ValueError("celery.broker.url says otherwise: make it a rediss:// or amqps:// URL")
+    return enabled
+
+
+def _goes_with_broker_tls(path: str | None, others: Others) -> str | None:
+    broker = others.get("celery_broker_url")
+    if path is None or broker is None:
+        return path
+    if is_redis_url(broker):
+        raise ValueError("for Redis the file stands in celery.broker.url: rediss://…?ssl_ca_certs=FILE and so on")
+    if is_sentinel_url(broker) and others.get("broker_ssl_enabled") is False:
+        raise ValueError("celery.broker.ssl.enabled is false, and it would not be used")
+    if not is_sentinel_url(broker) and not is_tls_url(broker):
+        raise ValueError("celery.broker.url is no amqps:// URL, and it would not be used")
+    return path
+
+
+def _shares_sentinels(url: str, others: Others) -> str:
+    # master, sentinels' password and certificates are told once, for both
+    if is_sentinel_url(url) and url != others.get("celery_broker_url", url):
+        raise ValueError("through Sentinel the ledger is reached only where it is celery.broker.url's own")
+    return url
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerSettings:
     """Celery's broker, how it is reached through Sentinel and TLS, and the ledger."""
 
     celery_broker_url: Annotated[str, BROKER_URL, Documented("celery.broker.url", "Celery's broker.", secret=True)] = (
-        Field(default="redis://127.0.0.1:6379/0", repr=False)
+        field(default="redis://127.0.0.1:6379/0", repr=False)
     )
     broker_sentinel_master: Annotated[
         str | None,
         kind.SHORT_TEXT,
+        Check(_goes_with_broker_sentinel),
+        Check(_names_sentinel_master),
         Documented(
             "celery.broker.sentinel.master",
             "What the sentinels of a sentinel:// broker call the Redis server that they watch.",
@@ -50,16 +92,19 @@ class BrokerSettings(BaseSettings):
     broker_sentinel_username: Annotated[
         str | None,
         kind.SHORT_TEXT,
+        Check(_goes_with_broker_sentinel),
         Documented("celery.broker.sentinel.username", "The sentinels' own user, where they ask for one."),
     ] = None
     broker_sentinel_password: Annotated[
         str | None,
         kind.SECRET,
+        Check(_goes_with_broker_sentinel),
         Documented("celery.broker.sentinel.password", "The sentinels' own password.", secret=True),
-    ] = Field(default=None, repr=False)
+    ] = field(default=None, repr=False)
     broker_ssl_enabled: Annotated[
         bool,
         kind.SWITCH,
+        Check(_agrees_with_broker_url),
         Documented(
             "celery.broker.ssl.enabled",
             "Whether sentinels, and the Redis server that they name, are spoken to through TLS. Of other brokers the "
@@ -69,6 +114,7 @@ class BrokerSettings(BaseSettings):
     broker_ssl_ca_location: Annotated[
         str | None,
         kind.FILE,
+        Check(_goes_with_broker_tls),
         Documented(
             "celery.broker.ssl.ca.location",
             "The authority that signed the certificates of an amqps:// or sentinel:// broker (PEM).",
@@ -78,10 +124,14 @@ class BrokerSettings(BaseSettings):
     broker_ssl_certificate_location: Annotated[
         str | None,
         kind.FILE,
+        Check(_goes_with_broker_tls),
         Documented("celery.broker.ssl.certificate.location", "Our own certificate (PEM), where it asks for one."),
     ] = None
     broker_ssl_key_location: Annotated[
-        str | None, kind.FILE, Documented("celery.broker.ssl.key.location", "That certificate's key (PEM).")
+        str | None,
+        kind.FILE,
+        Check(_goes_with_broker_tls),
+        Documented("celery.broker.ssl.key.location", "That certificate's key (PEM)."),
     ] = None
     broker_ssl_hostname_verification: Annotated[
         bool,
@@ -94,6 +144,8 @@ class BrokerSettings(BaseSettings):
     ledger_redis_url: Annotated[
         str,
         LEDGER_URL,
+        DefaultFrom(_ledger_beside),
+        Check(_shares_sentinels),
         Documented(
             "ledger.redis.url",
             "The Redis that holds the ledger; it must run with noeviction.",
@@ -101,49 +153,4 @@ class BrokerSettings(BaseSettings):
             default="celery.broker.url's when that is Redis, through Sentinel or not, else redis.host and redis.port "
             "with redis.password and redis.ssl, database 0",
         ),
-    ] = Field(default_factory=_ledger_beside, repr=False)
-
-    @field_validator("broker_sentinel_master", "broker_sentinel_username", "broker_sentinel_password")
-    @classmethod
-    def _goes_with_broker_sentinel(cls, value: str | None, others: ValidationInfo) -> str | None:
-        broker = others.data.get("celery_broker_url")
-        if broker is not None and value is not None and not is_sentinel_url(broker):
-            raise ValueError("celery.broker.url is no sentinel:// URL, and it would not be used")
-        return value
-
-    @field_validator("broker_sentinel_master")
-    @classmethod
-    def _names_sentinel_master(cls, master: str | None, others: ValidationInfo) -> str | None:
-        if master is None and is_sentinel_url(others.data.get("celery_broker_url", "")):
-            raise ValueError("celery.broker.url is a sentinel:// URL")
-        return master
-
-    @field_validator("broker_ssl_enabled")
-    @classmethod
-    def _agrees_with_broker_url(cls, enabled: bool, others: ValidationInfo) -> bool:
-        broker = others.data.get("celery_broker_url")
-        if enabled and broker is not None and not (is_sentinel_url(broker) or is_tls_url(broker)):
-            raise ValueError("celery.broker.url says otherwise: make it a rediss:// or amqps:// URL")
-        return enabled
-
-    @field_validator("broker_ssl_ca_location", "broker_ssl_certificate_location", "broker_ssl_key_location")
-    @classmethod
-    def _goes_with_broker_tls(cls, path: str | None, others: ValidationInfo) -> str | None:
-        broker = others.data.get("celery_broker_url")
-        if path is None or broker is None:
-            return path
-        if is_redis_url(broker):
-            raise ValueError("for Redis the file stands in celery.broker.url: rediss://…?ssl_ca_certs=FILE and so on")
-        if is_sentinel_url(broker) and others.data.get("broker_ssl_enabled") is False:
-            raise ValueError("celery.broker.ssl.enabled is false, and it would not be used")
-        if not is_sentinel_url(broker) and not is_tls_url(broker):
-            raise ValueError("celery.broker.url is no amqps:// URL, and it would not be used")
-        return path
-
-    @field_validator("ledger_redis_url")
-    @classmethod
-    def _shares_sentinels(cls, url: str, others: ValidationInfo) -> str:
-        # master, sentinels' password and certificates are told once, for both
-        if is_sentinel_url(url) and url != others.data.get("celery_broker_url", url):
-            raise ValueError("through Sentinel the ledger is reached only where it is celery.broker.url's own")
-        return url
+    ] = field(repr=False)

@@ -1,15 +1,27 @@
 """The settings of Cassandra: where it is, what is called how there and how we log in; see docs/settings.md."""
 
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
-
 from reconciliation import settings_kinds as kind
+from reconciliation.settings_catalogue import Check, Others
 from reconciliation.settings_sources import Documented
 
 
-class CassandraSettings(BaseSettings):
+def _goes_with_cassandra_user(password: str | None, others: Others) -> str | None:
+    if "cassandra_username" in others and (password is None) != (others["cassandra_username"] is None):
+        raise ValueError("lms-cassandra.username and lms-cassandra.password go together")
+    return password
+
+
+def _goes_with_cassandra_tls(path: str | None, others: Others) -> str | None:
+    if path is not None and others.get("cassandra_ssl_enabled") is False:
+        raise ValueError("lms-cassandra.ssl.enabled is false, and it would not be used")
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class CassandraSettings:
     """Addresses, tables, data centre, time limit in seconds, user, password and certificates."""
 
     cassandra_hosts: Annotated[
@@ -69,14 +81,18 @@ class CassandraSettings(BaseSettings):
     ] = True
     cassandra_username: Annotated[str | None, kind.SHORT_TEXT, Documented("lms-cassandra.username", "The user.")] = None
     cassandra_password: Annotated[
-        str | None, kind.SECRET, Documented("lms-cassandra.password", "The user's password.", secret=True)
-    ] = Field(default=None, repr=False)
+        str | None,
+        kind.SECRET,
+        Check(_goes_with_cassandra_user),
+        Documented("lms-cassandra.password", "The user's password.", secret=True),
+    ] = field(default=None, repr=False)
     cassandra_ssl_enabled: Annotated[
         bool, kind.SWITCH, Documented("lms-cassandra.ssl.enabled", "Whether Cassandra is spoken to through TLS.")
     ] = False
     cassandra_ssl_ca_location: Annotated[
         str | None,
         kind.FILE,
+        Check(_goes_with_cassandra_tls),
         Documented(
             "lms-cassandra.ssl.ca.location",
             "The authority that signed Cassandra's certificates (PEM).",
@@ -86,12 +102,16 @@ class CassandraSettings(BaseSettings):
     cassandra_ssl_certificate_location: Annotated[
         str | None,
         kind.FILE,
+        Check(_goes_with_cassandra_tls),
         Documented(
             "lms-cassandra.ssl.certificate.location", "Our own certificate (PEM), where Cassandra asks for one."
         ),
     ] = None
     cassandra_ssl_key_location: Annotated[
-        str | None, kind.FILE, Documented("lms-cassandra.ssl.key.location", "That certificate's key (PEM).")
+        str | None,
+        kind.FILE,
+        Check(_goes_with_cassandra_tls),
+        Documented("lms-cassandra.ssl.key.location", "That certificate's key (PEM)."),
     ] = None
     cassandra_ssl_hostname_verification: Annotated[
         bool,
@@ -101,17 +121,3 @@ class CassandraSettings(BaseSettings):
             "Whether a node's certificate must name the address that it is reached at.",
         ),
     ] = True
-
-    @field_validator("cassandra_password")
-    @classmethod
-    def _goes_with_cassandra_user(cls, password: str | None, others: ValidationInfo) -> str | None:
-        if "cassandra_username" in others.data and (password is None) != (others.data["cassandra_username"] is None):
-            raise ValueError("lms-cassandra.username and lms-cassandra.password go together")
-        return password
-
-    @field_validator("cassandra_ssl_ca_location", "cassandra_ssl_certificate_location", "cassandra_ssl_key_location")
-    @classmethod
-    def _goes_with_cassandra_tls(cls, path: str | None, others: ValidationInfo) -> str | None:
-        if path is not None and others.data.get("cassandra_ssl_enabled") is False:
-            raise ValueError("lms-cassandra.ssl.enabled is false, and it would not be used")
-        return path

@@ -1,16 +1,15 @@
 """The settings of what is done for learners beyond what is asked, each off by default; see docs/courtesies.md."""
 
+from dataclasses import dataclass, field
 from typing import Annotated
-
-from pydantic import Field
-from pydantic_settings import BaseSettings
 
 from reconciliation import settings_kinds as kind
 from reconciliation.settings_sources import Documented
 from reconciliation.settings_urls import REDIS_URL
 
 
-class CourtesySettings(BaseSettings):
+@dataclass(frozen=True, kw_only=True)
+class CourtesySettings:
     """Switches, and how the course service's cache is reached; times in seconds."""
 
     course_list_dropped: Annotated[
@@ -30,7 +29,7 @@ class CourtesySettings(BaseSettings):
             secret=True,
             default="redis.host and redis.port with redis.username, redis.password and redis.ssl, database 0",
         ),
-    ] = Field(default=None, repr=False)
+    ] = field(default=None, repr=False)
     course_list_timeout: Annotated[
         float,
         kind.seconds(0.05, 60),

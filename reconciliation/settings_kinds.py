@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
-
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.0+)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
@@ -41,14 +38,11 @@ class Kind:
     parse: Callable[[str], Any]
     keeps_blanks: bool = False
 
-    def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Let pydantic validate a field by this kind alone."""
-        return core_schema.no_info_plain_validator_function(self._validate)
-
-    def _validate(self, value: object) -> Any:
-        if value is None:
+    def value(self, given: object) -> Any:
+        """Turn what is given, a text or a default, into a value; None stays None. Raises ValueError as `parse` does."""
+        if given is None:
             return None
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        text = ",".join(map(str, given)) if isinstance(given, tuple) else str(given)
         return self.parse(text if self.keeps_blanks else text.strip())
 
 

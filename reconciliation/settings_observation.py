@@ -1,14 +1,14 @@
 """The settings that say what bridge and workers tell about themselves; see docs/settings.md and docs/metrics.md."""
 
+from dataclasses import dataclass
 from typing import Annotated
-
-from pydantic_settings import BaseSettings
 
 from reconciliation import settings_kinds as kind
 from reconciliation.settings_sources import Documented
 
 
-class ObservationSettings(BaseSettings):
+@dataclass(frozen=True, kw_only=True)
+class ObservationSettings:
     """Metrics, health and logs."""
 
     metrics_address: Annotated[

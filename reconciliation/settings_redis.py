@@ -1,15 +1,28 @@
 """The settings of the relation cache's Redis; see docs/settings.md."""
 
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
-
 from reconciliation import settings_kinds as kind
+from reconciliation.settings_catalogue import Check, Others
 from reconciliation.settings_sources import Documented
 
 
-class RedisSettings(BaseSettings):
+def _goes_with_redis_user(password: str | None, others: Others) -> str | None:
+    # a password without a user is that of the user called default
+    if password is None and others.get("redis_username") is not None:
+        raise ValueError("redis.username is given")
+    return password
+
+
+def _goes_with_redis_tls(path: str | None, others: Others) -> str | None:
+    if path is not None and others.get("redis_ssl_enabled") is False:
+        raise ValueError("redis.ssl.enabled is false, and it would not be used")
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisSettings:
     """Address, database, time limit in seconds, user, password and certificates."""
 
     redis_host: Annotated[str, kind.HOST, Documented("redis.host", "The Redis that holds the relation cache.")] = (
@@ -32,14 +45,18 @@ class RedisSettings(BaseSettings):
         Documented("redis.username", "The user of the relation cache's Redis.", default="its user called default"),
     ] = None
     redis_password: Annotated[
-        str | None, kind.SECRET, Documented("redis.password", "The user's password.", secret=True)
-    ] = Field(default=None, repr=False)
+        str | None,
+        kind.SECRET,
+        Check(_goes_with_redis_user),
+        Documented("redis.password", "The user's password.", secret=True),
+    ] = field(default=None, repr=False)
     redis_ssl_enabled: Annotated[
         bool, kind.SWITCH, Documented("redis.ssl.enabled", "Whether the relation cache is spoken to through TLS.")
     ] = False
     redis_ssl_ca_location: Annotated[
         str | None,
         kind.FILE,
+        Check(_goes_with_redis_tls),
         Documented(
             "redis.ssl.ca.location",
             "The authority that signed its certificate (PEM).",
@@ -49,28 +66,17 @@ class RedisSettings(BaseSettings):
     redis_ssl_certificate_location: Annotated[
         str | None,
         kind.FILE,
+        Check(_goes_with_redis_tls),
         Documented("redis.ssl.certificate.location", "Our own certificate (PEM), where it asks for one."),
     ] = None
     redis_ssl_key_location: Annotated[
-        str | None, kind.FILE, Documented("redis.ssl.key.location", "That certificate's key (PEM).")
+        str | None,
+        kind.FILE,
+        Check(_goes_with_redis_tls),
+        Documented("redis.ssl.key.location", "That certificate's key (PEM)."),
     ] = None
     redis_ssl_hostname_verification: Annotated[
         bool,
         kind.SWITCH,
         Documented("redis.ssl.hostname.verification", "Whether its certificate must name redis.host."),
     ] = True
-
-    @field_validator("redis_password")
-    @classmethod
-    def _goes_with_redis_user(cls, password: str | None, others: ValidationInfo) -> str | None:
-        # a password without a user is that of the user called default
-        if password is None and others.data.get("redis_username") is not None:
-            raise ValueError("redis.username is given")
-        return password
-
-    @field_validator("redis_ssl_ca_location", "redis_ssl_certificate_location", "redis_ssl_key_location")
-    @classmethod
-    def _goes_with_redis_tls(cls, path: str | None, others: ValidationInfo) -> str | None:
-        if path is not None and others.data.get("redis_ssl_enabled") is False:
-            raise ValueError("redis.ssl.enabled is false, and it would not be used")
-        return path

@@ -3,9 +3,8 @@
 import json
 from pathlib import Path
 
-from pydantic.fields import FieldInfo
-
-from reconciliation.settings import Settings, allowed, documented
+from reconciliation.settings import catalogue
+from reconciliation.settings_catalogue import Setting
 from reconciliation.settings_kinds import FILE
 from reconciliation.settings_sources import environment_variable
 
@@ -77,15 +76,15 @@ def reference() -> str:
 
 def table() -> str:
     """Write the table of all settings, one row each."""
-    return _HEAD + "".join(_row(field) for field in Settings.model_fields.values())
+    return _HEAD + "".join(map(_row, catalogue().values()))
 
 
-def _row(field: FieldInfo) -> str:
-    about = documented(field)
+def _row(setting: Setting) -> str:
+    about = setting.about
     names = "<br>".join(f"`{name}`" for name in about.names)
     variables = "<br>".join(f"`{environment_variable(name)}`" for name in about.names)
     text = about.about + (" May hold a password, so it is never logged." if about.secret else "")
-    cells = (names, variables, about.default or _default(field.default), allowed(field), text)
+    cells = (names, variables, about.default or _default(setting.default), setting.kind.allowed, text)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
@@ -111,14 +110,14 @@ def chart_list() -> str:
 
     JSON with a line break at its end.
     """
-    kinds = {name: _kind(field) for field in Settings.model_fields.values() for name in documented(field).names}
+    kinds = {name: _kind(setting) for setting in catalogue().values() for name in setting.about.names}
     return json.dumps(kinds, indent=2) + "\n"
 
 
-def _kind(field: FieldInfo) -> str:
-    if documented(field).secret:
+def _kind(setting: Setting) -> str:
+    if setting.about.secret:
         return "secret"
-    return "file" if FILE in field.metadata else "plain"
+    return "file" if setting.kind is FILE else "plain"
 
 
 if __name__ == "__main__":

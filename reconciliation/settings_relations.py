@@ -1,11 +1,10 @@
 """The settings that say where relation sets come from, and who is asked to make them anew; see docs/relations.md."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
-
 from reconciliation import settings_kinds as kind
+from reconciliation.settings_catalogue import Check, Others
 from reconciliation.settings_sources import Documented
 
 #: What relations.sources may name.
@@ -15,7 +14,21 @@ CASSANDRA = "cassandra"
 _HIERARCHY_STORE = "{{env}}_hierarchy_store"
 
 
-class RelationSettings(BaseSettings):
+def _is_there_for_its_source(keyspace: str | None, others: Others) -> str | None:
+    named = keyspace or _hierarchy_store(others)
+    # where the environment's own name is wrong, that has a line of its own
+    is_needed = "environment" in others and CASSANDRA in others.get("relation_sources", ())
+    if named is None and is_needed:
+        raise ValueError("the environment's name can't be part of a keyspace's, so this must be given")
+    return named
+
+
+def _is_named_after_environment(keyspace: str | None, others: Others) -> str | None:
+    return keyspace or _hierarchy_store(others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationSettings:
     """Sources of relation sets, the content service's tables, healing; times in seconds."""
 
     relation_sources: Annotated[
@@ -30,6 +43,7 @@ class RelationSettings(BaseSettings):
     hierarchy_relations_keyspace: Annotated[
         str | None,
         kind.CQL_IDENTIFIER,
+        Check(_is_there_for_its_source),
         Documented(
             "lms-cassandra.hierarchy_relations.keyspace",
             "The keyspace of the relation sets' table, where relations.sources names cassandra.",
@@ -44,6 +58,7 @@ class RelationSettings(BaseSettings):
     content_hierarchy_keyspace: Annotated[
         str | None,
         kind.CQL_IDENTIFIER,
+        Check(_is_named_after_environment),
         Documented(
             "lms-cassandra.content_hierarchy.keyspace",
             "The keyspace of the content service's hierarchies, which `enrolment-reconciliation relations` compares"
@@ -73,25 +88,10 @@ class RelationSettings(BaseSettings):
         Documented("relations.healing.interval", "It is asked at most once for a course in this time (seconds)."),
     ] = 3600.0
 
-    @field_validator("hierarchy_relations_keyspace")
-    @classmethod
-    def _is_there_for_its_source(cls, keyspace: str | None, others: ValidationInfo) -> str | None:
-        named = keyspace or _hierarchy_store(others)
-        # where the environment's own name is wrong, that has a line of its own
-        is_needed = "environment" in others.data and CASSANDRA in others.data.get("relation_sources", ())
-        if named is None and is_needed:
-            raise ValueError("the environment's name can't be part of a keyspace's, so this must be given")
-        return named
 
-    @field_validator("content_hierarchy_keyspace")
-    @classmethod
-    def _is_named_after_environment(cls, keyspace: str | None, others: ValidationInfo) -> str | None:
-        return keyspace or _hierarchy_store(others)
-
-
-def _hierarchy_store(others: ValidationInfo) -> str | None:
+def _hierarchy_store(others: Others) -> str | None:
     """Name the content service's keyspace after the environment; None where that is no name for one."""
-    environment = others.data.get("environment", "")
+    environment = others.get("environment", "")
     try:
         name: str = kind.CQL_IDENTIFIER.parse(f"{environment}_hierarchy_store")
     except ValueError:

@@ -3,14 +3,13 @@
 See docs/settings.md.
 """
 
+from dataclasses import dataclass, field
 from typing import Annotated
-
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
 
 from reconciliation import settings_kinds as kind
 from reconciliation.settings_broker import BrokerSettings
 from reconciliation.settings_cassandra import CassandraSettings
+from reconciliation.settings_catalogue import Check, Others
 from reconciliation.settings_kafka import KafkaSettings
 from reconciliation.settings_redis import RedisSettings
 from reconciliation.settings_relations import RelationSettings
@@ -18,7 +17,8 @@ from reconciliation.settings_sources import Documented
 from reconciliation.settings_urls import BASE_PATH
 
 
-class EnvironmentSettings(BaseSettings):
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSettings:
     """The environment's name."""
 
     environment: Annotated[
@@ -28,7 +28,21 @@ class EnvironmentSettings(BaseSettings):
     ] = "local"
 
 
-class SearchSettings(BaseSettings):
+def _goes_with_search_tls(path: str | None, others: Others) -> str | None:
+    base_path = others.get("search_base_path", "https://")
+    if path is not None and not (base_path or "").startswith("https://"):
+        raise ValueError("service.search.basePath is no https:// URL, and it would not be used")
+    return path
+
+
+def _is_the_only_search_header(header: tuple[str, str] | None, others: Others) -> tuple[str, str] | None:
+    if header is not None and others.get("search_token") is not None:
+        raise ValueError("service.search.token is given, and only one of the two can be sent")
+    return header
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
     """The search service: address, time limit in seconds, and what shows it who we are."""
 
     search_base_path: Annotated[
@@ -39,7 +53,7 @@ class SearchSettings(BaseSettings):
             "The search service, asked only about courses whose leaf nodes are missing.",
             secret=True,
         ),
-    ] = Field(default=None, repr=False)
+    ] = field(default=None, repr=False)
     search_timeout: Annotated[
         float,
         kind.seconds(0.1, 600),
@@ -49,16 +63,18 @@ class SearchSettings(BaseSettings):
         str | None,
         kind.BEARER_TOKEN,
         Documented("service.search.token", "Sent to it as `Authorization: Bearer …`.", secret=True),
-    ] = Field(default=None, repr=False)
+    ] = field(default=None, repr=False)
     search_header: Annotated[
         tuple[str, str] | None,
         kind.HEADER,
+        Check(_is_the_only_search_header),
         Documented("service.search.header", "Sent to it as a header, in place of a token.", secret=True),
-    ] = Field(default=None, repr=False)
+    ] = field(default=None, repr=False)
 
     search_ssl_ca_location: Annotated[
         str | None,
         kind.FILE,
+        Check(_goes_with_search_tls),
         Documented(
             "service.search.ssl.ca.location",
             "The authority that signed its certificate (PEM).",
@@ -66,26 +82,9 @@ class SearchSettings(BaseSettings):
         ),
     ] = None
 
-    @field_validator("search_ssl_ca_location")
-    @classmethod
-    def _goes_with_search_tls(cls, path: str | None, others: ValidationInfo) -> str | None:
-        base_path = others.data.get("search_base_path", "https://")
-        if path is not None and not (base_path or "").startswith("https://"):
-            raise ValueError("service.search.basePath is no https:// URL, and it would not be used")
-        return path
 
-    @field_validator("search_header")
-    @classmethod
-    def _is_the_only_search_header(
-        cls, header: tuple[str, str] | None, others: ValidationInfo
-    ) -> tuple[str, str] | None:
-        if header is not None and others.data.get("search_token") is not None:
-            raise ValueError("service.search.token is given, and only one of the two can be sent")
-        return header
-
-
-# The last one comes first: what stands on the right is read before what may hang on it. The names of their validators
-# must differ, since one class takes them all in.
+# The last one comes first: what stands on the right is read before what may hang on it.
+@dataclass(frozen=True, kw_only=True)
 class ServerSettings(
     BrokerSettings,
     SearchSettings,

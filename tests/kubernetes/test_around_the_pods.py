@@ -2,7 +2,7 @@
 
 import yaml
 
-from reconciliation.settings import Settings
+from reconciliation.settings import load_settings
 from tests.kubernetes.chart import BY_PENDING, CHART, Objects
 from tests.kubernetes.conftest import Render
 from tests.support import promql
@@ -52,7 +52,7 @@ def test_a_scaled_object_counts_what_waits(rendered: Render) -> None:
 
 def test_a_full_ledger_can_call_for_every_worker(defaults: Objects) -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["worker"]["autoscaling"]
-    settings = Settings()
+    settings = load_settings({})
     messages = settings.ledger_max_open / settings.group_size
     assert messages / values["pending"]["messagesPerWorker"] >= values["maxReplicas"]
     assert defaults.of("Deployment", "worker")["spec"]["replicas"] == values["minReplicas"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from devstack.ports import free_port
-from reconciliation.settings import Settings, documented
+from reconciliation.settings import catalogue
 from reconciliation.settings_sources import FILE_SUFFIX, environment_variable
 from tests.kubernetes.chart import PARTS, ROOT, Objects
 from tests.kubernetes.conftest import Render
@@ -74,7 +74,7 @@ class Pod:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_variable_means_something(everything: Objects, part: str) -> None:
-    fields = [documented(field) for field in Settings.model_fields.values()]
+    fields = [setting.about for setting in catalogue().values()]
     known = {environment_variable(name) for field in fields for name in field.names}
     known |= {environment_variable(name) + FILE_SUFFIX for field in fields if field.secret for name in field.names}
     flower = {name for name in everything.environment(part) if name.startswith("FLOWER_")}
@@ -89,7 +89,7 @@ def test_the_product_reads_what_was_given(everything: Objects, part: str, tmp_pa
         [
             sys.executable,
             "-c",
-            "from reconciliation.settings import load_settings; print(load_settings().model_dump_json())",
+            "import json; from reconciliation.settings import load_settings; print(json.dumps(vars(load_settings())))",
         ],
         cwd=ROOT,
         env=pod.environment,

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from reconciliation.settings import Settings, documented
+from reconciliation.settings import catalogue, load_settings
 from reconciliation.settings_reference import chart_list
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +124,7 @@ def test_the_schema_knows_every_value(schema: dict[str, Any], values: dict[str, 
 def test_the_chart_s_list_of_settings_is_the_catalogue_s(values: dict[str, Any]) -> None:
     text = (CHART / "settings.json").read_text(encoding="utf-8")
     assert text == chart_list(), "run `make settings`"
-    names = {name for field in Settings.model_fields.values() for name in documented(field).names}
+    names = {name for setting in catalogue().values() for name in setting.about.names}
     assert set(json.loads(text)) == names
     assert set(values["config"]) <= names
 
@@ -138,7 +138,7 @@ def test_settings_of_each_kind_are_listed_as_such() -> None:
 
 def test_defaults_that_templates_repeat_are_the_product_s() -> None:
     helper = (CHART / "templates/_settings.tpl").read_text(encoding="utf-8")
-    settings = Settings()
+    settings = load_settings({})
     assert f'"{settings.metrics_bridge_port}"' in helper
     assert f'"{settings.metrics_worker_port}"' in helper
     assert f'default "{settings.worker_shutdown_limit:g}"' in helper
@@ -156,7 +156,7 @@ def test_the_chart_renders_for_a_helm_that_was_built_from_its_module() -> None:
 
 
 def test_pods_get_time_to_finish(values: dict[str, Any]) -> None:
-    assert values["worker"]["terminationGracePeriodSeconds"] >= Settings().worker_shutdown_limit + 10
+    assert values["worker"]["terminationGracePeriodSeconds"] >= load_settings({}).worker_shutdown_limit + 10
     assert values["bridge"]["terminationGracePeriodSeconds"] >= 120
 
 

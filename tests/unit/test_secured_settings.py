@@ -19,7 +19,7 @@ from reconciliation.kafka_option_names import REFUSED
 from reconciliation.kafka_options import connection_options
 from reconciliation.redis_options import relation_cache_arguments
 from reconciliation.search import search_header
-from reconciliation.settings import Settings, documented, load_settings
+from reconciliation.settings import catalogue, load_settings
 from reconciliation.settings_sources import environment_variable
 from reconciliation.settings_urls import masked
 
@@ -35,9 +35,7 @@ SENTINELS = {
     "CELERY_BROKER_SENTINEL_MASTER": "main",
     "CELERY_BROKER_SENTINEL_PASSWORD": "sentinels-own",
 }
-SECRETS = [
-    environment_variable(documented(field).name) for field in Settings.model_fields.values() if documented(field).secret
-]
+SECRETS = [environment_variable(setting.about.name) for setting in catalogue().values() if setting.about.secret]
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from reconciliation.errors import SettingsError
-from reconciliation.settings import Settings, documented, load_settings
+from reconciliation.settings import Settings, catalogue, load_settings
 from reconciliation.settings_sources import environment_variable
 
 TOPICS = st.none() | st.from_regex(r"[a-z]{1,8}", fullmatch=True)
 SPELLINGS = ("kafka.audit.topic", "kafka.output.audit.topic")
-VARIABLES = [environment_variable(name) for field in Settings.model_fields.values() for name in documented(field).names]
+VARIABLES = [environment_variable(name) for setting in catalogue().values() for name in setting.about.names]
 # What an environment can hold: any text without a null character, bytes that are no UTF-8 as lone surrogates.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff"))
 LIKELY = st.sampled_from(
