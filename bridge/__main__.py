@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+from reconciliation.settings_apart import read_settings_apart
+
 _USAGE = """\
 Usage: python -m bridge
 
@@ -16,6 +18,7 @@ def main() -> int:
     # until the bridge hears signals itself (bridge/start.py, Runner) it has nothing in hand, and may end at once
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
+    read_settings_apart()
     from bridge.start import start  # noqa: PLC0415 - it takes a second to load, in which a signal may come
 
     return start()

@@ -22,6 +22,9 @@ from reconciliation.settings_sources import Given, read_environment, read_file
 _PLACEHOLDER = re.compile(r"\{\{\s*env\s*\}\}")
 _ENVIRONMENT = "environment"
 
+#: What `process_settings` gives, where another process has read it.
+_GIVEN: "list[Settings]" = []
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ObservationSettings, CourtesySettings, BehaviourSettings, ServerSettings):
@@ -46,7 +49,12 @@ def process_settings() -> Settings:
 
     Raises SettingsError as `load_settings` does.
     """
-    return load_settings()
+    return _GIVEN[0] if _GIVEN else load_settings()
+
+
+def give_process_settings(settings: Settings) -> None:
+    """Let `process_settings` give what another process has read for this one, before it is called."""
+    _GIVEN[:] = [settings]
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -55,7 +63,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises SettingsError, one line for each wrong setting: its name, where it stands, its value (a password never
     shows) and what is allowed.
     """
-    from reconciliation.settings_validation import validated  # noqa: PLC0415 - pydantic is loaded only where it is used
+    # it takes a tenth of a worker's memory, and a worker has no need of it here (settings_apart.py)
+    from reconciliation.settings_validation import validated  # noqa: PLC0415 - as said
 
     problems: list[str] = []
     warnings: list[str] = []

@@ -2,7 +2,7 @@
 
 Celery's command line loads all its commands, with a shell, and every package that adds one, so Flower, before it looks
 which is meant (celery/bin/celery.py). Here its command for workers alone is loaded, with all its options but those
-that would do nothing or not work.
+that would do nothing or not work. What checks settings is not loaded either (reconciliation/settings_apart.py).
 """
 
 import sys
@@ -11,9 +11,12 @@ from collections.abc import Sequence
 import click
 from click.core import ParameterSource
 
-#: They write coloured text, which a worker never does; Celery's options and structlog load them where they are
-#: installed (celery/bin/base.py, structlog/dev.py), and that is 4 MiB.
-_LEFT_OUT = ("pygments", "rich")
+from reconciliation.settings_apart import read_settings_apart
+from worker.leaner import STANDS_IN
+
+#: Loaded where they are installed, and of no use to a worker, which writes no coloured text (celery/bin/base.py,
+#: structlog/dev.py: 4 MiB), takes no YAML (kombu/serialization.py) and tells no memory (celery/utils/debug.py: 2 MiB).
+_LEFT_OUT = ("psutil", "pygments", "rich", "yaml")
 
 #: Options that are refused, with what there is instead. Celery's own command takes the last two, and they do nothing.
 _REFUSED = {
@@ -28,10 +31,12 @@ def main() -> None:
     """Run a worker with the options of the command line, until it is told to end; exits the process.
 
     An option's variable is that of Celery's command line, such as CELERY_WORKER_QUEUES (celery/bin/celery.py, main).
+    Where it stands in for that command line (worker/leaner.py), it takes all of its options.
     """
     for package in _LEFT_OUT:
         # an import of what is None here fails as if it were not installed (importlib/_bootstrap.py, _find_and_load)
         sys.modules[package] = None  # type: ignore[assignment]  # typeshed knows modules alone there
+    read_settings_apart()
     from celery.bin.base import CLIContext  # noqa: PLC0415 - after that
     from celery.bin.worker import worker as command  # noqa: PLC0415 - after that
 
@@ -40,13 +45,17 @@ def main() -> None:
     # what Celery runs again on SIGHUP (celery/apps/worker.py, _reload_current_worker): started by its file, this module
     # would find worker/celery.py where Celery is looked for
     arguments, sys.argv = sys.argv[1:], sys.orig_argv[1:]
+    name = "python -m worker"
+    stands_in = tuple(arguments[: len(STANDS_IN)]) == STANDS_IN
+    if stands_in:
+        arguments, name = arguments[len(STANDS_IN) :], " ".join(STANDS_IN)
     for option in command.params:
-        if option.name in _REFUSED and isinstance(option, click.Option):
+        if option.name in _REFUSED and isinstance(option, click.Option) and not stands_in:
             option.hidden, option.callback = True, _refuse
         elif option.name in {"queues", "exclude_queues"}:
             option.callback = _check_queues
     context = CLIContext(app=app, no_color=True, workdir=None)
-    command.main(arguments, prog_name="python -m worker", auto_envvar_prefix="CELERY_WORKER", obj=context)
+    command.main(arguments, prog_name=name, auto_envvar_prefix="CELERY_WORKER", obj=context)
 
 
 def _refuse(context: click.Context, option: click.Parameter, value: object) -> object:

@@ -91,3 +91,4 @@ def test_a_worker_loads_no_package_that_it_has_no_use_for() -> None:
     loaded = set(json.loads(ended(sys.executable, "-c", _LOADED, "--help").stdout.splitlines()[-1]))
     assert "celery" in loaded
     assert not loaded & {"flower", "tornado", "click_repl", "prompt_toolkit", "requests", "rich", "pygments"}
+    assert not loaded & {"psutil", "yaml", "pydantic", "pydantic_core", "pydantic_settings", "pyhocon"}

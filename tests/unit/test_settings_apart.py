@@ -1,0 +1,71 @@
+"""Settings that a child of the process reads: the same ones, and nothing of what checks them stays."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.processes import REPOSITORY, WORKER
+
+_READ_APART = """
+import signal, sys
+from reconciliation.settings_apart import read_settings_apart
+if sys.argv[1:] == ["ignored"]:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+read_settings_apart()
+from reconciliation.settings import load_settings, process_settings
+from reconciliation.errors import SettingsError
+checking = {"pydantic", "pydantic_core", "pydantic_settings", "pyhocon"}
+try:
+    settings = process_settings()
+except SettingsError as error:
+    print(error)
+else:
+    print(not checking & set(sys.modules), settings.warnings, settings.redis_password, settings == load_settings())
+"""
+
+
+def told(*arguments: str, **variables: str) -> str:
+    """Read settings apart, and give what is printed about them."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _READ_APART, *arguments],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ended.stderr == ""
+    return ended.stdout
+
+
+def test_they_are_what_the_process_itself_would_read_and_what_checks_them_is_not_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "own.conf"
+    file.write_text('include "absent.conf"\nredis { password = "pass word" }\n', encoding="utf-8")
+    line = told(CONFIG_FILE=str(file))
+    assert line.startswith(f"True ('CONFIG_FILE: {tmp_path}/absent.conf (included by {file}, line 1) is not there")
+    assert line.endswith(",) pass word True\n")
+
+
+def test_wrong_ones_are_told_by_the_process_itself() -> None:
+    assert told(REDIS_PORT="many").startswith("redis.port (REDIS_PORT in the environment) is 'many', but must be ")
+
+
+def test_a_process_that_never_waits_for_its_children_reads_them_too() -> None:
+    assert told("ignored") == "True () None True\n"
+
+
+def test_a_worker_with_wrong_ones_says_so_and_ends() -> None:
+    ended = subprocess.run(
+        WORKER,
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "REDIS_PORT": "many"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("redis.port (REDIS_PORT in the environment) is 'many'")
+    assert len(ended.stderr.splitlines()) == 1
