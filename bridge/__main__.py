@@ -4,8 +4,6 @@ import os
 import signal
 import sys
 
-from reconciliation.settings_apart import read_settings_apart
-
 _USAGE = """\
 Usage: python -m bridge
 
@@ -18,8 +16,11 @@ def main() -> int:
     # until the bridge hears signals itself (bridge/start.py, Runner) it has nothing in hand, and may end at once
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
+    # they take a second to load, in which a signal may come
+    from reconciliation.settings_apart import read_settings_apart  # noqa: PLC0415 - as said
+
     read_settings_apart()
-    from bridge.start import start  # noqa: PLC0415 - it takes a second to load, in which a signal may come
+    from bridge.start import start  # noqa: PLC0415 - as said, and a process is copied before it
 
     return start()
 

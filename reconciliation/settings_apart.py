@@ -11,13 +11,20 @@ from reconciliation.settings import give_process_settings, load_settings
 def read_settings_apart() -> None:
     """Let a child of this process read the settings that `process_settings` gives from then on.
 
-    They are checked once, and pydantic, with which that is done, takes 9 MiB (docs/performance.md). Call it first of
-    all: a process is copied here, and none that has threads may be. Where the child ends without an answer nothing
-    changes: `process_settings` reads the settings itself, and says what is wrong with them.
+    They are checked once, and pydantic, with which that is done, takes 10 MiB (docs/performance.md). Call it first of
+    all: a process is copied here, and none that has threads may be. Where there can be no child, or it ends without an
+    answer, nothing changes: `process_settings` reads the settings itself, and says what is wrong with them.
     """
     reading, writing = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        # no process more is allowed, or there is no memory for one: whoever can't go on without will say so
+        os.close(reading)
+        os.close(writing)
+        return
     if not child:
+        os.close(reading)
         _answer(writing)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:

@@ -33,7 +33,7 @@ file uses. Both are accepted in both places. Where one place holds both and they
 
 A setting that may hold a password can stand in a file of its own: its variable with `_FILE` at its end names the
 file, as in `REDIS_PASSWORD_FILE=/run/secrets/redis`. [Secured servers](secured-servers.md) says more, and what goes
-together to log in.
+together to log in. Files are read more than once while a process starts, so none may be a pipe (`<(…)`).
 
 `{{env}}` in any value stands for the environment's name, which is `ENV`.
 

@@ -52,7 +52,8 @@ def main() -> None:
     for option in command.params:
         if option.name in _REFUSED and isinstance(option, click.Option) and not stands_in:
             option.hidden, option.callback = True, _refuse
-        elif option.name in {"queues", "exclude_queues"}:
+        # Celery takes any name where queues are left out (celery/app/amqp.py, Queues.deselect)
+        elif option.name == "queues" or (option.name == "exclude_queues" and not stands_in):
             option.callback = _check_queues
     context = CLIContext(app=app, no_color=True, workdir=None)
     command.main(arguments, prog_name=name, auto_envvar_prefix="CELERY_WORKER", obj=context)

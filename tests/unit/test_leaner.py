@@ -18,14 +18,14 @@ LEANER = [sys.executable, "-m", "worker", "celery", "-A", "worker", "worker"]
 
 
 @contextmanager
-def started(*command: str, log: Path) -> Iterator[psutil.Process]:
+def started(*command: str, log: Path, **variables: str) -> Iterator[psutil.Process]:
     """Start a worker that waits for its broker, and kill it in the end."""
     nowhere = "redis://127.0.0.1:1/0"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=REPOSITORY,
-            env={"PATH": os.environ["PATH"], "CELERY_BROKER_URL": nowhere, "METRICS_WORKER_PORT": "0"},
+            env={"PATH": os.environ["PATH"], "CELERY_BROKER_URL": nowhere, "METRICS_WORKER_PORT": "0", **variables},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -81,4 +81,30 @@ def test_where_there_is_no_program_it_goes_on_as_it_is(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "celery.bin.celery", sys)
     monkeypatch.setattr(sys, "argv", ["celery", "-A", "worker", "worker"])
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    looked_for: list[str] = []
+    execv = os.execv
+
+    def look_for(path: str, command: list[str]) -> None:
+        looked_for.append(path)
+        execv(path, command)
+
+    monkeypatch.setattr(os, "execv", look_for)
     go_on_leaner()
+    assert looked_for == ["/nowhere/python"]
+
+
+@pytest.mark.parametrize("variable", ["CELERY_WORKER_UID", "CELERY_WORKER_GID", "CELERY_QUIET"])
+def test_a_worker_of_another_user_and_a_quiet_one_stay_as_they_are(variable: str, tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    value = "1" if variable == "CELERY_QUIET" else str(os.getuid())
+    with started(*CELERY, "worker", log=log, **{variable: value}) as process:
+        wait_until("it works", lambda: "Cannot connect to" in log.read_text(encoding="utf-8"), 60)
+        assert process.cmdline()[1:] == [*CELERY, "worker"]
+        assert ("concurrency:" in log.read_text(encoding="utf-8")) == (variable != "CELERY_QUIET")
+
+
+def test_a_worker_without_standard_output_goes_on_leaner(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    with started("/bin/sh", "-c", 'exec "$@" >&-', "sh", *CELERY, "worker", log=log) as process:
+        wait_until("it works", lambda: "Cannot connect to" in log.read_text(encoding="utf-8"), 60)
+        assert process.cmdline() == LEANER

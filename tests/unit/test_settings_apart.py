@@ -8,10 +8,14 @@ from pathlib import Path
 from tests.support.processes import REPOSITORY, WORKER
 
 _READ_APART = """
-import signal, sys
+import os, signal, sys
 from reconciliation.settings_apart import read_settings_apart
 if sys.argv[1:] == ["ignored"]:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if sys.argv[1:] == ["alone"]:
+    def refuse():
+        raise BlockingIOError("no process more")
+    os.fork = refuse
 read_settings_apart()
 from reconciliation.settings import load_settings, process_settings
 from reconciliation.errors import SettingsError
@@ -54,6 +58,10 @@ def test_wrong_ones_are_told_by_the_process_itself() -> None:
 
 def test_a_process_that_never_waits_for_its_children_reads_them_too() -> None:
     assert told("ignored") == "True () None True\n"
+
+
+def test_a_process_that_may_have_no_child_reads_them_itself() -> None:
+    assert told("alone") == "False () None True\n"
 
 
 def test_a_worker_with_wrong_ones_says_so_and_ends() -> None:

@@ -17,7 +17,7 @@ from worker.__main__ import main
 with suppress(SystemExit):
     main()
 import tasks.reconcile, worker.signals
-print(json.dumps([name for name, module in sys.modules.items() if module]))
+print(json.dumps(list({name.partition(".")[0] for name, module in sys.modules.items() if module})))
 """
 
 
