@@ -4,20 +4,16 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from reconciliation import settings_kinds as kind
-from reconciliation.settings_catalogue import Check, Others
+from reconciliation.settings_catalogue import Check, Others, used_only_with
 from reconciliation.settings_sources import Documented
+
+_GOES_WITH_TLS = used_only_with("cassandra_ssl_enabled", "lms-cassandra.ssl.enabled")
 
 
 def _goes_with_cassandra_user(password: str | None, others: Others) -> str | None:
     if "cassandra_username" in others and (password is None) != (others["cassandra_username"] is None):
         raise ValueError("lms-cassandra.username and lms-cassandra.password go together")
     return password
-
-
-def _goes_with_cassandra_tls(path: str | None, others: Others) -> str | None:
-    if path is not None and others.get("cassandra_ssl_enabled") is False:
-        raise ValueError("lms-cassandra.ssl.enabled is false, and it would not be used")
-    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +88,7 @@ class CassandraSettings:
     cassandra_ssl_ca_location: Annotated[
         str | None,
         kind.FILE,
-        Check(_goes_with_cassandra_tls),
+        _GOES_WITH_TLS,
         Documented(
             "lms-cassandra.ssl.ca.location",
             "The authority that signed Cassandra's certificates (PEM).",
@@ -102,7 +98,7 @@ class CassandraSettings:
     cassandra_ssl_certificate_location: Annotated[
         str | None,
         kind.FILE,
-        Check(_goes_with_cassandra_tls),
+        _GOES_WITH_TLS,
         Documented(
             "lms-cassandra.ssl.certificate.location", "Our own certificate (PEM), where Cassandra asks for one."
         ),
@@ -110,7 +106,7 @@ class CassandraSettings:
     cassandra_ssl_key_location: Annotated[
         str | None,
         kind.FILE,
-        Check(_goes_with_cassandra_tls),
+        _GOES_WITH_TLS,
         Documented("lms-cassandra.ssl.key.location", "That certificate's key (PEM)."),
     ] = None
     cassandra_ssl_hostname_verification: Annotated[

@@ -27,6 +27,17 @@ class Check:
     checked: Callable[[Any, Others], Any]
 
 
+def used_only_with(switch: str, name: str) -> Check:
+    """Refuse a value that would not be used, since the field `switch`, a setting called `name`, is off."""
+
+    def checked(value: Any, others: Others) -> Any:
+        if value is not None and others.get(switch) is False:
+            raise ValueError(f"{name} is false, and it would not be used")
+        return value
+
+    return Check(checked)
+
+
 @dataclass(frozen=True, slots=True)
 class DefaultFrom:
     """Makes a setting's default of those before it; asked only where all of them are right."""

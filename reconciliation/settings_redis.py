@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from reconciliation import settings_kinds as kind
-from reconciliation.settings_catalogue import Check, Others
+from reconciliation.settings_catalogue import Check, Others, used_only_with
 from reconciliation.settings_sources import Documented
+
+_GOES_WITH_TLS = used_only_with("redis_ssl_enabled", "redis.ssl.enabled")
 
 
 def _goes_with_redis_user(password: str | None, others: Others) -> str | None:
@@ -13,12 +15,6 @@ def _goes_with_redis_user(password: str | None, others: Others) -> str | None:
     if password is None and others.get("redis_username") is not None:
         raise ValueError("redis.username is given")
     return password
-
-
-def _goes_with_redis_tls(path: str | None, others: Others) -> str | None:
-    if path is not None and others.get("redis_ssl_enabled") is False:
-        raise ValueError("redis.ssl.enabled is false, and it would not be used")
-    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +52,7 @@ class RedisSettings:
     redis_ssl_ca_location: Annotated[
         str | None,
         kind.FILE,
-        Check(_goes_with_redis_tls),
+        _GOES_WITH_TLS,
         Documented(
             "redis.ssl.ca.location",
             "The authority that signed its certificate (PEM).",
@@ -66,13 +62,13 @@ class RedisSettings:
     redis_ssl_certificate_location: Annotated[
         str | None,
         kind.FILE,
-        Check(_goes_with_redis_tls),
+        _GOES_WITH_TLS,
         Documented("redis.ssl.certificate.location", "Our own certificate (PEM), where it asks for one."),
     ] = None
     redis_ssl_key_location: Annotated[
         str | None,
         kind.FILE,
-        Check(_goes_with_redis_tls),
+        _GOES_WITH_TLS,
         Documented("redis.ssl.key.location", "That certificate's key (PEM)."),
     ] = None
     redis_ssl_hostname_verification: Annotated[

@@ -1,27 +1,18 @@
 """Which broker Celery takes, whatever else it would listen to."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
-from tests.support.processes import REPOSITORY
+from tests.support.ended import ended
 
 _TELL = "from worker.celery import app; print(app.conf.broker_read_url, app.conf.broker_write_url)"
 
 
 def celery_s_broker(**variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", _TELL],
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return ended(sys.executable, "-c", _TELL, **variables)
 
 
 def test_the_broker_is_the_setting_s_value_and_not_the_variable_as_it_stands() -> None:
@@ -30,15 +21,9 @@ def test_the_broker_is_the_setting_s_value_and_not_the_variable_as_it_stands() -
 
 
 def test_a_pool_s_child_may_take_as_long_as_kafka_and_cassandra() -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", "from worker.celery import app; print(app.conf.worker_proc_alive_timeout)"],
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], "KAFKA_TIMEOUT": "40", "LMS_CASSANDRA_TIMEOUT": "20"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    tell = "from worker.celery import app; print(app.conf.worker_proc_alive_timeout)"
+    told = ended(sys.executable, "-c", tell, KAFKA_TIMEOUT="40", LMS_CASSANDRA_TIMEOUT="20")
+    assert told.returncode == 0
     assert float(told.stdout) > 40 + 2 * 20
 
 
@@ -53,19 +38,14 @@ def test_variables_that_celery_would_take_over_the_setting_are_refused(variable:
 def test_what_flower_and_inspect_show_of_the_settings_holds_no_password() -> None:
     # celery/worker/control.py, conf, which Flower's page of a worker shows
     tell = "from worker.celery import app; print(app.conf.table(with_defaults=True), app.conf.humanize())"
-    told = subprocess.run(
-        [sys.executable, "-c", tell],
-        cwd=REPOSITORY,
-        env={
-            "PATH": os.environ["PATH"],
-            "CELERY_BROKER_URL": "redis://user:topsecret@redis:6379/0",
-            "LEDGER_REDIS_URL": "redis://:topsecret@ledger:6379/0",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    told = ended(
+        sys.executable,
+        "-c",
+        tell,
+        CELERY_BROKER_URL="redis://user:topsecret@redis:6379/0",
+        LEDGER_REDIS_URL="redis://:topsecret@ledger:6379/0",
     )
+    assert told.returncode == 0
     assert "redis://user:" in told.stdout
     assert "topsecret" not in told.stdout
 
@@ -95,15 +75,8 @@ print(json.dumps([queues, *(app.conf[name] for name in names)]))
 def test_queues_are_durable_and_on_rabbitmq_quorum_queues(
     url: str, arguments: dict[str, object] | None, exchanges: list[str]
 ) -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", _TELL_QUEUES],
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], "ENV": "prod", "CELERY_BROKER_URL": url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    told = ended(sys.executable, "-c", _TELL_QUEUES, ENV="prod", CELERY_BROKER_URL=url)
+    assert told.returncode == 0
     name = "prod-enrolment-reconciliation-group"
     queues = {each: [True, each, each, arguments] for each in (name, f"{name}-bulk")}
     assert json.loads(told.stdout) == [queues, *exchanges]

@@ -1,11 +1,10 @@
 """Settings that a child of the process reads: the same ones, and nothing of what checks them stays."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.processes import REPOSITORY, WORKER
+from tests.support.ended import ended
+from tests.support.processes import WORKER
 
 _READ_APART = """
 import os, signal, sys
@@ -31,17 +30,10 @@ else:
 
 def told(*arguments: str, **variables: str) -> str:
     """Read settings apart, and give what is printed about them."""
-    ended = subprocess.run(
-        [sys.executable, "-c", _READ_APART, *arguments],
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert ended.stderr == ""
-    return ended.stdout
+    process = ended(sys.executable, "-c", _READ_APART, *arguments, **variables)
+    assert process.returncode == 0
+    assert process.stderr == ""
+    return process.stdout
 
 
 def test_they_are_what_the_process_itself_would_read_and_what_checks_them_is_not_loaded(tmp_path: Path) -> None:
@@ -65,15 +57,7 @@ def test_a_process_that_may_have_no_child_reads_them_itself() -> None:
 
 
 def test_a_worker_with_wrong_ones_says_so_and_ends() -> None:
-    ended = subprocess.run(
-        WORKER,
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], "REDIS_PORT": "many"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("redis.port (REDIS_PORT in the environment) is 'many'")
-    assert len(ended.stderr.splitlines()) == 1
+    worker = ended(*WORKER, REDIS_PORT="many")
+    assert worker.returncode == 2
+    assert worker.stderr.startswith("redis.port (REDIS_PORT in the environment) is 'many'")
+    assert len(worker.stderr.splitlines()) == 1

@@ -1,13 +1,12 @@
 """`python -m worker`: Celery's command for workers, alone."""
 
 import json
-import os
-import subprocess
 import sys
 
 import pytest
 
-from tests.support.processes import CELERY, REPOSITORY, WORKER
+from tests.support.ended import ended
+from tests.support.processes import CELERY, WORKER
 
 # what a worker has loaded when it begins to work
 _LOADED = """
@@ -21,22 +20,14 @@ print(json.dumps(list({name.partition(".")[0] for name, module in sys.modules.it
 """
 
 
-def ended(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        cwd=REPOSITORY,
-        # Click would break long names where lines are short
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+#: Click breaks long names where lines are short.
+_WIDE = "200"
 
 
 def options(*command: str) -> set[str]:
     """List the options that a command's help begins a line with."""
-    lines = [line.split() for line in ended(*command, "--help").stdout.splitlines() if line.startswith("  -")]
+    told = ended(*command, "--help", COLUMNS=_WIDE).stdout
+    lines = [line.split() for line in told.splitlines() if line.startswith("  -")]
     return {word.strip(",") for words in lines for word in words[:3] if word.startswith("-")}
 
 

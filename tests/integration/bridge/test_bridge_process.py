@@ -1,9 +1,7 @@
 """The bridge as a process: killed at any step, beside a second one, stopped, set up wrongly, without its servers."""
 
-import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 
@@ -17,9 +15,10 @@ from tests.integration.bridge.conftest import MakeStand
 from tests.integration.bridge.dying import STEPS
 from tests.integration.bridge.harness import BridgeStand, learners, open_ids, wait_told
 from tests.integration.bridge.test_bridge_outages import forget
+from tests.support.ended import ended
 from tests.support.installation import unique
 from tests.support.kafka_proxy import KafkaProxy
-from tests.support.processes import REPOSITORY
+from tests.support.processes import BRIDGE
 from tests.support.redis_proxy import RedisProxy, any_script
 from tests.support.relay import Treatment
 from tests.support.waiting import wait_until
@@ -147,44 +146,32 @@ def test_a_second_sigterm_ends_at_once(stand: BridgeStand) -> None:
     assert stand.commits() == {}
 
 
-def run_bridge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bridge", *arguments],
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["-h"], 0), (["--group-size", "5"], 2)])
 def test_a_bridge_takes_no_arguments_and_says_where_settings_are(arguments: list[str], code: int) -> None:
-    ended = run_bridge(*arguments)
-    assert ended.returncode == code
-    said, other = (ended.stdout, ended.stderr) if code == 0 else (ended.stderr, ended.stdout)
+    told = ended(*BRIDGE, *arguments)
+    assert told.returncode == code
+    said, other = (told.stdout, told.stderr) if code == 0 else (told.stderr, told.stdout)
     assert "docs/settings.md" in said
     assert other == ""
 
 
 def test_a_wrong_setting_is_one_line() -> None:
-    ended = run_bridge(BRIDGE_GROUP_SIZE="many")
-    assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1
-    assert "bridge.group.size" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    told = ended(*BRIDGE, BRIDGE_GROUP_SIZE="many")
+    assert told.returncode == 2
+    assert len(told.stderr.splitlines()) == 1
+    assert "bridge.group.size" in told.stderr
+    assert "Traceback" not in told.stderr
 
 
 def test_a_redis_that_may_evict_is_refused(stand: BridgeStand) -> None:
     stand.redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        ended = run_bridge(**stand.settings)
+        told = ended(*BRIDGE, **stand.settings)
     finally:
         stand.redis.config_set("maxmemory-policy", "noeviction")
-    assert ended.returncode == 2
-    assert "noeviction" in ended.stderr.splitlines()[-1]
-    assert "Traceback" not in ended.stderr
+    assert told.returncode == 2
+    assert "noeviction" in told.stderr.splitlines()[-1]
+    assert "Traceback" not in told.stderr
 
 
 def test_a_redis_that_is_out_of_memory_takes_nothing_in_and_is_swept_all_the_same(stand: BridgeStand) -> None:
@@ -253,13 +240,6 @@ def test_the_bridge_loads_neither_cassandra_nor_tasks() -> None:
         "bridge._parts.dispatcher.send([]);"
         "print([name for name in sys.modules if name.split('.')[0] in ('cassandra', 'tasks', 'worker')])"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], "METRICS_BRIDGE_PORT": "0"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert ended.stdout.strip() == "[]"
+    told = ended(sys.executable, "-c", code, METRICS_BRIDGE_PORT="0")
+    assert told.returncode == 0
+    assert told.stdout.strip() == "[]"
