@@ -31,7 +31,10 @@ MID = re.compile(r"LP\.\d{13}\.[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-
 @pytest.fixture(scope="module")
 def installation(make_installation: MakeInstallation) -> Iterator[Installation]:
     with make_installation(SETTINGS) as made:
-        yield made.start()
+        made.start()
+        # before it is in its group, `request` warns that there is no bridge
+        wait_until("the bridge reads", lambda: "partitions assigned" in made.bridge.output())
+        yield made
 
 
 @pytest.fixture
