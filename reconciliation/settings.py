@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING
 
 from reconciliation.errors import SettingsError
 from reconciliation.settings_behaviour import BehaviourSettings
@@ -18,6 +19,9 @@ from reconciliation.settings_kinds import ENVIRONMENT
 from reconciliation.settings_observation import ObservationSettings
 from reconciliation.settings_servers import ServerSettings
 from reconciliation.settings_sources import Given, read_environment, read_file
+
+if TYPE_CHECKING:
+    from reconciliation.settings_validation import Validation
 
 _PLACEHOLDER = re.compile(r"\{\{\s*env\s*\}\}")
 _ENVIRONMENT = "environment"
@@ -44,6 +48,14 @@ def catalogue() -> Mapping[str, Setting]:
 
 
 @cache
+def _validation() -> "Validation":
+    # it takes a tenth of a worker's memory, and a worker has no need of it here (settings_apart.py)
+    from reconciliation.settings_validation import Validation  # noqa: PLC0415 - as said
+
+    return Validation(catalogue())
+
+
+@cache
 def process_settings() -> Settings:
     """Give this process's settings, read from its environment at the first call.
 
@@ -63,9 +75,6 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises SettingsError, one line for each wrong setting: its name, where it stands, its value (a password never
     shows) and what is allowed.
     """
-    # it takes a tenth of a worker's memory, and a worker has no need of it here (settings_apart.py)
-    from reconciliation.settings_validation import validated  # noqa: PLC0415 - as said
-
     problems: list[str] = []
     warnings: list[str] = []
     in_environment: dict[str, Given | None] = {}
@@ -81,7 +90,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     in_file = _read_config_file(environment, in_environment[_ENVIRONMENT], problems, warnings)
     given = {name: value for name in catalogue() if (value := in_environment[name] or in_file.get(name)) is not None}
     try:
-        values = validated(catalogue(), _texts(given), given)
+        values = _validation().values(_texts(given), given)
     except SettingsError as error:
         problems += str(error).splitlines()
     if problems:

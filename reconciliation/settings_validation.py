@@ -32,20 +32,26 @@ class _Values(BaseSettings):
         return (init_settings,)
 
 
-def validated(catalogue: Mapping[str, Setting], texts: Mapping[str, str], given: Mapping[str, Given]) -> dict[str, Any]:
-    """Turn texts, by their field's name, into the values of all settings of a catalogue, with defaults where none is.
+class Validation:
+    """Checks against one catalogue, its settings by their field's name."""
 
-    `given` tells where a text stands. Raises SettingsError, one line for each setting that is wrong.
-    """
-    model = create_model("Values", __base__=_Values, **{name: _field(it) for name, it in catalogue.items()})
-    try:
-        values = model.model_validate(texts)
-    except ValidationError as error:
-        lines = list(_lines(catalogue, error, given))
-    else:
-        return {name: getattr(values, name) for name in catalogue}
-    # the validation error is not chained: its details hold values as they were given, passwords too
-    raise SettingsError("\n".join(lines))
+    def __init__(self, catalogue: Mapping[str, Setting]) -> None:
+        self._catalogue = catalogue
+        self._model = create_model("Values", __base__=_Values, **{name: _field(it) for name, it in catalogue.items()})
+
+    def values(self, texts: Mapping[str, str], given: Mapping[str, Given]) -> dict[str, Any]:
+        """Turn texts, by their field's name, into the values of all settings, with defaults where none is.
+
+        `given` tells where a text stands. Raises SettingsError, one line for each setting that is wrong.
+        """
+        try:
+            values = self._model.model_validate(texts)
+        except ValidationError as error:
+            lines = list(_lines(self._catalogue, error, given))
+        else:
+            return {name: getattr(values, name) for name in self._catalogue}
+        # the validation error is not chained: its details hold values as they were given, passwords too
+        raise SettingsError("\n".join(lines))
 
 
 def _field(setting: Setting) -> Any:
