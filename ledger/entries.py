@@ -145,7 +145,7 @@ class SweepReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """An overdue entry under its new generation; `alone` says that it must not share a message."""
+    """An overdue entry, and the generation that may be claimed; `alone` says that it must not share a message."""
 
     ticket: Ticket
     alone: bool

@@ -230,7 +230,9 @@ class Ledger:
         return [int(closed) for closed in self._connection.run("settle", arguments)]
 
     def sweep(self, most: int) -> list[Swept]:
-        """Give at most `most` overdue entries a new generation; each is to be sent again by the caller.
+        """Find at most `most` overdue entries; each is to be sent again by the caller.
+
+        What was sent and not claimed keeps its generation, so the first of its messages to arrive begins the attempt.
 
         A message that can't be sent is no loss: the entry is overdue again after its next wait.
         """

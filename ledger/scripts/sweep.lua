@@ -1,4 +1,5 @@
--- Finds what is overdue and gives it a new generation, for a new message. ARGV: now, most entries,
+-- Finds what is overdue, for a new message, and gives it a new generation unless nothing but that message is missing:
+-- one that was sent before and is still on its way may begin the attempt as well. ARGV: now, most entries,
 --   first wait in ms, longest wait in ms, most entries a second of all bridges together.
 -- Returns a row an entry: {id, generation, alone (1 or 0), why ('lapsed' | 'retry' | 'unclaimed'), enrolment, run in
 -- whose lane it goes or ''}. What is paused goes onto its shelf instead, and comes back when the pause is over.
@@ -53,8 +54,12 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, mo
       redis.call('HSET', entry, 'alone', 1)
       sweeps, why = 0, 'lapsed'
     elseif not scope then
-      if sweeps > 0 then why = 'unclaimed' end
-      generation = redis.call('HINCRBY', entry, 'generation', 1)
+      if sweeps > 0 then
+        -- were the messages before it stale, a queue that takes longer than the wait would hold nothing but stale ones
+        why, generation = 'unclaimed', tonumber(redis.call('HGET', entry, 'generation'))
+      else
+        generation = redis.call('HINCRBY', entry, 'generation', 1)
+      end
     end
     if scope then
       shelve(id, entry, scope)

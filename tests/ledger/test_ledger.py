@@ -464,6 +464,37 @@ def test_an_unclaimed_entry_is_sent_again_at_doubling_waits(ledger: Ledger, cloc
     assert gaps == [WAIT_MS, 2 * WAIT_MS, 4 * WAIT_MS, 8 * WAIT_MS]
 
 
+def test_of_an_entry_s_messages_the_first_that_comes_begins_its_attempt_and_no_other(
+    ledger: Ledger, clock: Clock
+) -> None:
+    messages = list(ledger.accept([request(1)]).tickets)
+    for _ in range(3):
+        clock.now_ms += 16 * WAIT_MS
+        messages += [one.ticket for one in ledger.sweep(10)]
+    claim_one(ledger, messages[1], "first")
+    assert all(ledger.claim([message], "other") == [] for message in messages)
+    ledger.retry([RetryLater("entry-1", 0, Spends.ATTEMPT, "why")], "first")
+    # they are about an attempt that is over
+    assert all(ledger.claim([message], "other") == [] for message in messages)
+    claim_one(ledger, ledger.sweep(10)[0].ticket, "second")
+
+
+def test_a_queue_that_takes_longer_than_the_longest_wait_is_worked_off(
+    open_ledger: Callable[..., Ledger], clock: Clock
+) -> None:
+    ledger = open_ledger(sweep_max_wait=WAIT_MS / 1000)
+    queue = list(
+        ledger.accept(
+            [request(number, EnrolmentKey(f"user-{number}", "course", "batch")) for number in range(5)]
+        ).tickets
+    )
+    for begun in range(5):
+        # all are sent again before the next one is taken off
+        clock.now_ms += WAIT_MS
+        queue += [one.ticket for one in ledger.sweep(10)]
+        claim_one(ledger, queue.pop(0), f"attempt-{begun}")
+
+
 def test_a_lapsed_group_goes_on_as_singles_and_nobody_is_blamed(ledger: Ledger, clock: Clock) -> None:
     tickets = ledger.accept([request(1), request(2, BOB)]).tickets
     ledger.claim(tickets, "dead")
