@@ -203,7 +203,7 @@ class Ledger:
         return [FailureStatus(row.decode()) for row in self._connection.run("fail", arguments)]
 
     def condemn(self, tickets: Sequence[Ticket], failure: FinalFailure) -> int:
-        """Record a final failure for entries that no attempt of ours holds; the next attempt sends its event.
+        """Record a final failure from outside any attempt; the next one sends its event.
 
         Gives how many it became the end of: not those whose completion is owed, nor those that are another generation.
         """

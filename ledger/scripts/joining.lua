@@ -39,8 +39,9 @@ local function to_send(entry)
 end
 
 -- A click joins what waits in a run's lane, and must not wait there: the entry leaves it. The message that lies behind
--- all clicks is stale by that. One that waits for its time keeps it; one that is to go alone, or whose course was
--- paused meanwhile, is the sweep's to send or to put onto its shelf. Gives the generation to send now, or 0.
+-- all clicks is stale by that where another is sent here. One that waits for its time keeps it; one that is to go
+-- alone, or whose course was paused meanwhile, is the sweep's to send or to put onto its shelf. Gives the generation to
+-- send now, or 0.
 local function promote(id, entry, enrolment, wait)
   redis.call('HSET', entry, 'promoted', 1)
   if not leave_lane(entry) then return 0 end

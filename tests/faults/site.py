@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 FAST: Mapping[str, str] = {
     "LEDGER_LEASE": "4",
     "LEDGER_SWEEP_AFTER": "1.5",
-    # below what a slow machine needs, each sweep would add to what there is to do
+    # not longer than a test has patience for
     "LEDGER_SWEEP_MAX_WAIT": "20",
     "LEDGER_SWEEP_INTERVAL": "0.2",
     "OUTAGE_BACKOFF_MOST": "2",

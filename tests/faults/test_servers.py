@@ -197,7 +197,7 @@ def test_attempts_that_fail_while_redis_refuses_writes_go_on_later(make_site: Ma
 SWEPT_SO_FAR = """
 local total = 0
 for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
-  total = total + tonumber(redis.call('HGET', key, 'generation'))
+  total = total + tonumber(redis.call('HGET', key, 'sweeps'))
 end
 return {tonumber(redis.call('TIME')[1]), total}
 """

@@ -183,7 +183,5 @@ def test_unclaimed_entries_are_sent_again(make_stand: MakeStand) -> None:
     entry_id = stand.entry_id(sent)
     wait_until(
         "a second message for the same entry",
-        lambda: (
-            [ticket for message in stand.messages() for ticket in message.tickets][:2] == [(entry_id, 1), (entry_id, 2)]
-        ),
+        lambda: [ticket for message in stand.messages() for ticket in message.tickets][:2] == [(entry_id, 1)] * 2,
     )

@@ -105,11 +105,11 @@ def test_while_accepting_alone_fails_what_is_overdue_is_sent_again(stand: Bridge
             stand.send(*learners(1))
             wait_told(bridge, "the ledger's Redis does not answer")
 
-            def generation() -> int:
-                return int(stand.entries()[stand.entry_id(first)]["generation"])
+            def sendings() -> int:
+                return int(stand.entries()[stand.entry_id(first)]["sweeps"])
 
-            before = generation()
-            wait_until("it is sent again", lambda: generation() > before, 90)
+            before = sendings()
+            wait_until("it is sent again", lambda: sendings() > before, 90)
             assert len(failing.seen) >= TRIES
             assert len(stand.entries()) == 1
         stand.wait_committed()

@@ -182,9 +182,9 @@ def test_a_redis_that_is_out_of_memory_takes_nothing_in_and_is_swept_all_the_sam
     try:
         (second,) = stand.send(*learners(1))
         wait_told(bridge, "the ledger is full")
-        swept = int(stand.entries()[stand.entry_id(first)]["generation"])
+        swept = int(stand.entries()[stand.entry_id(first)]["sweeps"])
         # its message may be refused, where this Redis is the broker too
-        wait_until("the sweep", lambda: int(stand.entries()[stand.entry_id(first)]["generation"]) > swept)
+        wait_until("the sweep", lambda: int(stand.entries()[stand.entry_id(first)]["sweeps"]) > swept)
         assert open_ids(stand, [first])
     finally:
         stand.redis.config_set("maxmemory", 0)

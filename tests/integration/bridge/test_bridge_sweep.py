@@ -88,8 +88,8 @@ def test_a_broker_away_is_tried_with_one_entry_only(stand: BridgeStand, ledger: 
     clock.now_ms += 21_000  # the wait has doubled
     with pytest.raises(BrokerUnavailable):
         sweeper.sweep(101.0)
-    generations = sorted(int(entry["generation"]) for entry in stand.entries().values())
-    assert generations == [2] * 29 + [3]
+    sendings = sorted(int(entry["sweeps"]) for entry in stand.entries().values())
+    assert sendings == [2] * 29 + [3]
 
 
 def test_workers_get_a_pause_after_an_outage(stand: BridgeStand, ledger: Ledger) -> None:
