@@ -518,6 +518,8 @@ def test_only_the_documented_names_are_read_and_only_where_one_says(monkeypatch:
     monkeypatch.setenv("GROUP_SIZE", "4")
     monkeypatch.setenv("BRIDGE_GROUP_SIZE", "3")
     assert load_settings({}).group_size == load_settings({"GROUP_SIZE": "4"}).group_size == 100
+    given = load_settings({"ENV": "dev", "BRIDGE_GROUP_SIZE": "7"})
+    assert (given.group_size, given.kafka_input_topic) == (7, "dev.batch.enrolment.sync.request")
     assert load_settings().group_size == 3
 
 

@@ -148,7 +148,7 @@ def test_a_second_sigterm_ends_at_once(stand: BridgeStand) -> None:
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["-h"], 0), (["--group-size", "5"], 2)])
 def test_a_bridge_takes_no_arguments_and_says_where_settings_are(arguments: list[str], code: int) -> None:
-    told = ended(*BRIDGE, *arguments)
+    told = ended(*BRIDGE, *arguments, limit=30)
     assert told.returncode == code
     said, other = (told.stdout, told.stderr) if code == 0 else (told.stderr, told.stdout)
     assert "docs/settings.md" in said
@@ -156,7 +156,7 @@ def test_a_bridge_takes_no_arguments_and_says_where_settings_are(arguments: list
 
 
 def test_a_wrong_setting_is_one_line() -> None:
-    told = ended(*BRIDGE, BRIDGE_GROUP_SIZE="many")
+    told = ended(*BRIDGE, limit=30, BRIDGE_GROUP_SIZE="many")
     assert told.returncode == 2
     assert len(told.stderr.splitlines()) == 1
     assert "bridge.group.size" in told.stderr
@@ -166,7 +166,7 @@ def test_a_wrong_setting_is_one_line() -> None:
 def test_a_redis_that_may_evict_is_refused(stand: BridgeStand) -> None:
     stand.redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        told = ended(*BRIDGE, **stand.settings)
+        told = ended(*BRIDGE, limit=30, **stand.settings)
     finally:
         stand.redis.config_set("maxmemory-policy", "noeviction")
     assert told.returncode == 2
