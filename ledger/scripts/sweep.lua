@@ -31,7 +31,7 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
   local entry = entry_key(id)
   local seen = redis.call('HMGET', entry, 'state', 'enrolment', 'sweeps', 'group', 'isolated', 'accepted', 'lane',
-    'begun')
+    'begun', 'generation')
   if not seen[1] then
     redis.call('ZREM', due, id)
   else
@@ -56,7 +56,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, mo
     elseif not scope then
       if sweeps > 0 then
         -- were the messages before it stale, a queue that takes longer than the wait would hold nothing but stale ones
-        why, generation = 'unclaimed', tonumber(redis.call('HGET', entry, 'generation'))
+        why, generation = 'unclaimed', tonumber(seen[9])
       else
         generation = redis.call('HINCRBY', entry, 'generation', 1)
       end
