@@ -6,6 +6,8 @@ from contextlib import suppress
 
 import click
 
+from worker.streams import flush_streams
+
 #: What follows `celery` on the command line; what comes after it are the worker's own options.
 COMMAND = ("-A", "worker", "worker")
 #: Begins the arguments of `python -m worker` where it stands in for that command, so that whoever looks for a process
@@ -32,10 +34,7 @@ def go_on_leaner() -> None:
     # `python -m` finds this package in the directory at hand, as Celery does, unless that is switched off
     if sys.flags.safe_path:
         return
-    for stream in (sys.stdout, sys.stderr):
-        # None where it was closed by whoever started us
-        if stream is not None:
-            stream.flush()
+    flush_streams()
     # the process, its parent, directory, variables and limits stay what they are; where there is no program to be found
     # it goes on as it is
     with suppress(OSError):

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import structlog
 
+from worker.streams import flush_streams
+
 log = structlog.get_logger(__name__)
 
 _STREAMS = 3
@@ -92,8 +94,7 @@ class Replacement:
     def run_again(self) -> None:
         """Run this process's command anew in its place; does not return."""
         log.warning("the worker starts anew")
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_streams()
         # not closed at once: threads that still wait on them would take that for an error of their own
         for entry in list(Path("/dev/fd").iterdir()):
             descriptor = int(entry.name)
